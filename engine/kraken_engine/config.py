@@ -1,0 +1,158 @@
+"""Frozen settings: every limit, deadline and default of the engine, with the unit in the name.
+
+Nothing here reads a file or the environment by itself; ``config_file`` does. A value that cannot work is a
+:class:`~kraken_engine.errors.ConfigError` when the settings are made, not a surprise later.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+
+from kraken_engine.errors import ConfigError
+
+__all__ = [
+    "BackoffSettings",
+    "Config",
+    "FeedSettings",
+    "LivenessSettings",
+    "SimulatedVenue",
+    "SubscriptionSettings",
+    "WireSettings",
+]
+
+PUBLIC_V2_URL = "wss://ws.kraken.com/v2"
+PRIVATE_V2_URL = "wss://ws-auth.kraken.com/v2"
+
+
+def _positive(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value > 0:
+        raise ConfigError(f"{attribute.name}: expected a number above 0, got {value!r}")
+
+
+def _not_negative(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value >= 0:
+        raise ConfigError(f"{attribute.name}: expected 0 or more, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class WireSettings:
+    """Limits and deadlines of one connection."""
+
+    mode: Literal["split", "stock"] = "split"
+    """``split``: text frames are cut in batches ahead of trio-websocket; ``stock``: trio-websocket alone."""
+    resolve_timeout_s: float = attrs.field(default=5.0, validator=_positive)
+    dial_timeout_s: float = attrs.field(default=5.0, validator=_positive)
+    tls_timeout_s: float = attrs.field(default=5.0, validator=_positive)
+    upgrade_timeout_s: float = attrs.field(default=10.0, validator=_positive)
+    send_timeout_s: float = attrs.field(default=5.0, validator=_positive)
+    close_timeout_s: float = attrs.field(default=2.0, validator=_positive)
+    read_bytes: int = attrs.field(default=65536, validator=_positive)
+    """Most bytes taken from the socket at once; also how much one batch may cost before others run."""
+    max_message_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=_positive)
+    max_fragments: int = attrs.field(default=64, validator=_positive)
+    max_handshake_bytes: int = attrs.field(default=1024 * 1024, validator=_positive)
+    max_pings_per_s: int = attrs.field(default=10, validator=_positive)
+    """Pings of the peer answered in a second; a flood above it is read and dropped."""
+    ca_file: str | None = None
+    """Extra trust anchor (PEM), for the simulated venue's throw-away certificate."""
+    allow_private_addresses: bool = False
+    """Whether a host name may resolve to a loopback or private address (rebinding guard)."""
+
+
+@attrs.frozen(kw_only=True)
+class LivenessSettings:
+    """When a connection counts as stale, and as dead (``reliability``: detection figures)."""
+
+    stale_after_s: float = attrs.field(default=2.5, validator=_positive)
+    """No frame at all for so long: what the line feeds is marked stale, and the peer is pinged."""
+    dead_after_s: float = attrs.field(default=4.0, validator=_positive)
+    """No frame at all for so long: the connection is replaced."""
+    first_frame_s: float = attrs.field(default=10.0, validator=_positive)
+    """The venue greets with a status frame; none for so long after the upgrade: replaced."""
+    idle_ping_s: float = attrs.field(default=20.0, validator=_positive)
+    """Ping when nothing was sent for so long: the venue closes connections that are silent for 60 s."""
+
+
+@attrs.frozen(kw_only=True)
+class BackoffSettings:
+    """Pauses between connection attempts: full jitter, reset by health, bounded per process."""
+
+    base_s: float = attrs.field(default=0.25, validator=_positive)
+    cap_s: float = attrs.field(default=5.0, validator=_positive)
+    """``reconnect_interval`` of the configuration file."""
+    rejected_floor_s: float = attrs.field(default=30.0, validator=_positive)
+    """Shortest pause after HTTP 403 or 429 on the upgrade."""
+    healthy_s: float = attrs.field(default=30.0, validator=_positive)
+    """A connection that lived so long resets the count of failures."""
+    down_after: int = attrs.field(default=10, validator=_positive)
+    """``max_reconnect_attempts``: after so many failures in a row the line is reported down; attempts go on."""
+    min_gap_s: float = attrs.field(default=1.0, validator=_not_negative)
+    """Attempts of the process are at least so far apart (an immediate first retry aside)."""
+    max_attempts: int = attrs.field(default=100, validator=_positive)
+    window_s: float = attrs.field(default=600.0, validator=_positive)
+    """At most ``max_attempts`` in ``window_s``, over all lines."""
+
+
+@attrs.frozen(kw_only=True)
+class SubscriptionSettings:
+    """Pacing and patience of subscriptions."""
+
+    per_second: float = attrs.field(default=20.0, validator=_positive)
+    ack_timeout_s: float = attrs.field(default=5.0, validator=_positive)
+    snapshot_timeout_s: float = attrs.field(default=10.0, validator=_positive)
+    retries: int = attrs.field(default=5, validator=_not_negative)
+    """Retries per (channel, symbol) before it is reported refused; renewed on every new connection."""
+    retry_pause_s: float = attrs.field(default=1.0, validator=_positive)
+    grace_s: float = attrs.field(default=5.0, validator=_not_negative)
+    """How long a symbol nobody listens to any more stays subscribed."""
+    resync_window_s: float = attrs.field(default=60.0, validator=_positive)
+    resyncs_in_window: int = attrs.field(default=3, validator=_positive)
+    """More resyncs of one book within the window raise an alarm and are spaced by ``resync_pause_s``."""
+    resync_pause_s: float = attrs.field(default=5.0, validator=_positive)
+
+
+@attrs.frozen(kw_only=True)
+class FeedSettings:
+    """Bounds between the engine and its consumers."""
+
+    inbox_batches: int = attrs.field(default=256, validator=_positive)
+    """Batches a channel task may lag behind the reader before that channel is resynced."""
+    batch_messages: int = attrs.field(default=256, validator=_positive)
+    """Messages handled before other tasks get a turn."""
+    queue_events: int = attrs.field(default=10_000, validator=_positive)
+    """Default capacity of a bounded subscription."""
+    history: int = attrs.field(default=10_000, validator=_positive)
+
+
+@attrs.frozen(kw_only=True)
+class SimulatedVenue:
+    """The embedded venue: same bytes as the real one, in memory, from a seed."""
+
+    symbols: int = attrs.field(default=5, validator=_positive)
+    rate: float = attrs.field(default=50.0, validator=_positive)
+    """Messages a second over all symbols."""
+    seed: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Everything an engine needs to know before it starts."""
+
+    public_url: str = PUBLIC_V2_URL
+    """WebSocket V2 endpoint of market data."""
+    venue: SimulatedVenue | None = None
+    """Set: talk to an embedded simulated venue in memory instead of ``public_url``."""
+    wire: WireSettings = attrs.field(factory=WireSettings)
+    liveness: LivenessSettings = attrs.field(factory=LivenessSettings)
+    backoff: BackoffSettings = attrs.field(factory=BackoffSettings)
+    subscriptions: SubscriptionSettings = attrs.field(factory=SubscriptionSettings)
+    feed: FeedSettings = attrs.field(factory=FeedSettings)
+    startup_timeout_s: float = attrs.field(default=15.0, validator=_positive)
+    """How long ``open_market`` waits for the first connection and the list of instruments."""
+
+    @classmethod
+    def simulated(cls, *, symbols: int = 5, rate: float = 50.0, seed: int = 1) -> Config:
+        """Return settings for an engine on the embedded venue: no keys, no network."""
+        return cls(venue=SimulatedVenue(symbols=symbols, rate=rate, seed=seed))

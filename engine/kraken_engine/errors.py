@@ -1,0 +1,156 @@
+"""Every exception this package raises on purpose, by who has to act.
+
+::
+
+    EngineError
+    ├── ConfigError             you: a setting, an argument or a file is wrong
+    ├── UsageError              you: the call makes no sense here (unknown symbol, closed feed)
+    ├── StartupError            you or the world: the engine did not become ready; every reason is listed
+    ├── EngineFailed            us: a background task failed; its cause is the exception (group)
+    ├── ProtocolError           them or us: bytes that break the protocol
+    │   └── DecodeError         one frame or document, with the path to the fault
+    ├── LineError               the world: this connection is gone, a retry may work
+    │   ├── ConnectFailed       no connection came about (stage: resolve, dial, tls, upgrade)
+    │   │   └── UpgradeRejected the peer answered the WebSocket upgrade with another HTTP status
+    │   └── LineClosed          an open connection ended
+    ├── Stale                   the value exists but may not be trusted now
+    └── SlowConsumer            you: this subscription was ended because it was not read
+
+Messages name what, where, expected and got. Nothing here ever holds a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "ConfigError",
+    "ConnectFailed",
+    "DecodeError",
+    "EngineError",
+    "EngineFailed",
+    "LineClosed",
+    "LineError",
+    "ProtocolError",
+    "SlowConsumer",
+    "Stale",
+    "StartupError",
+    "UpgradeRejected",
+    "UsageError",
+]
+
+_SHOWN = 120
+"""How many characters of a foreign value a message repeats."""
+
+
+def shown(value: object) -> str:
+    """Return a foreign value for a message: capped, printable, on one line."""
+    text = value if isinstance(value, str) else repr(value)
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: _SHOWN + 1])
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+class EngineError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class ConfigError(EngineError):
+    """A setting is wrong. ``mistakes`` holds all of them, each ``where: what``."""
+
+    def __init__(self, mistakes: str | Sequence[str]) -> None:
+        self.mistakes: tuple[str, ...] = (mistakes,) if isinstance(mistakes, str) else tuple(mistakes)
+        super().__init__("\n".join(self.mistakes))
+
+
+class UsageError(EngineError):
+    """The call makes no sense in this situation; the message says what would."""
+
+
+class StartupError(EngineError):
+    """The engine did not become ready. ``reasons`` lists everything that is missing."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("not ready: " + "; ".join(self.reasons))
+
+
+class EngineFailed(EngineError):
+    """A task of the engine failed in the background; ``__cause__`` says how."""
+
+
+class ProtocolError(EngineError):
+    """The peer, or we, broke the protocol."""
+
+
+class DecodeError(ProtocolError):
+    """One frame or document could not be decoded.
+
+    ``path`` is a JSON path such as ``$.data[0].bids[1].qty``; ``$`` is the whole document.
+    """
+
+    def __init__(self, path: str, expected: str, got: object) -> None:
+        self.path = path
+        self.expected = expected
+        self.got = shown(got)
+        super().__init__(f"{path}: expected {expected}, got {self.got}")
+
+
+class LineError(EngineError):
+    """This connection is unusable; trying again may work."""
+
+
+class ConnectFailed(LineError):
+    """No connection came about.
+
+    ``stage`` is ``resolve``, ``dial``, ``tls`` or ``upgrade``; ``retry_floor_s`` is the shortest pause
+    that makes sense before the next attempt (0 when nothing is known).
+    """
+
+    def __init__(self, stage: str, target: str, why: str, *, retry_floor_s: float = 0.0) -> None:
+        self.stage = stage
+        self.target = target
+        self.why = shown(why)
+        self.retry_floor_s = retry_floor_s
+        super().__init__(f"{target}: {stage} failed: {self.why}")
+
+
+class UpgradeRejected(ConnectFailed):
+    """The peer answered the WebSocket upgrade with an HTTP status other than 101."""
+
+    def __init__(self, target: str, status: int, *, retry_floor_s: float = 0.0) -> None:
+        self.status = status
+        super().__init__("upgrade", target, f"expected HTTP 101, got {status}", retry_floor_s=retry_floor_s)
+
+
+class LineClosed(LineError):
+    """An open connection ended. ``code`` is the RFC 6455 close code (1006: no close frame was seen)."""
+
+    def __init__(self, target: str, code: int, reason: str = "") -> None:
+        self.target = target
+        self.code = code
+        self.reason = shown(reason)
+        super().__init__(f"{target}: closed with {code}" + (f" ({self.reason})" if reason else ""))
+
+
+class Stale(EngineError):
+    """Values of ``symbol`` on ``channel`` may not be trusted since ``since_s`` (monotonic), and ``why``.
+
+    One notion, one name: in a stream it is *delivered*, before anything newer of that symbol; a read of a
+    current value *raises* it, unless asked with ``allow_stale=True``.
+    """
+
+    def __init__(self, channel: str, symbol: str | None, why: str, *, since_s: float | None = None) -> None:
+        self.channel = channel
+        self.symbol = symbol
+        self.why = why
+        self.since_s = since_s
+        super().__init__(f"{channel}{'' if symbol is None else ' ' + symbol}: {why}")
+
+
+class SlowConsumer(EngineError):
+    """The subscription was ended because its bounded queue was full; ``lost`` events were not delivered."""
+
+    def __init__(self, subscription: str, capacity: int, lost: int) -> None:
+        self.capacity = capacity
+        self.lost = lost
+        super().__init__(f"{subscription}: queue of {capacity} events full, {lost} not delivered")

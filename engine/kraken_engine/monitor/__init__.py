@@ -1,0 +1,1 @@
+"""Counters and key figures of a running engine."""

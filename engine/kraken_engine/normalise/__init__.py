@@ -1,0 +1,1 @@
+"""Stage 3: the venue's messages become checked events in our own words. No I/O."""

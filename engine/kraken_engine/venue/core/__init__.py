@@ -1,0 +1,1 @@
+"""The simulated exchange without I/O: market, channels, sessions, REST answers."""

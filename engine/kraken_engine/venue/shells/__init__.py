@@ -1,0 +1,1 @@
+"""What carries the simulated exchange: sockets, memory streams, HTTP."""
