@@ -1,0 +1,81 @@
+"""The sessions of this project: ``nox -l`` lists them, ``nox -s tests`` runs one.
+
+Every session installs what it needs from the dependency groups of ``pyproject.toml``; nothing else has to be there but
+Python 3.11 or newer.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+HTML = "docs/_build/html"
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the engine on the embedded venue, break it twice, and show that it heals."""
+    _install(session)
+    session.run("kraken-engine", "demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole test suite on every core."""
+    _install(session, "tests")
+    session.run("pytest", "-q", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, and the rules for asynchronous code."""
+    session.install(*_group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("flake8", "engine", "tests", "noxfile.py")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the package, of the tests, and of the public API as an application sees it."""
+    _install(session, "types")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "tests/typing")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error, and the interactive examples must print what they show."""
+    _install(session, "docs")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", HTML)
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "doctest", "docs", "docs/_build/doctest")
+    session.log(f"open {HTML}/index.html")
+
+
+@nox.session
+def foreign(session: nox.Session) -> None:
+    """Let other people's Kraken clients check the simulated venue."""
+    _install(session, "foreign")
+    session.run("pytest", "-q", "-rP", "tests/foreign/conformance_python_kraken_sdk.py", *session.posargs)
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """Show what the next release notes would say."""
+    session.install(*_group("changelog"))
+    session.run("towncrier", "build", "--draft", "--version", "next", *session.posargs)
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    """Install the package, editable (so that a reused environment is never stale), and the groups."""
+    session.install("-e", ".[cli]", *_group(*groups))
+
+
+def _group(*names: str) -> tuple[str, ...]:
+    return nox.project.dependency_groups(PYPROJECT, *names)
