@@ -22,6 +22,7 @@ __all__ = [
     "Event",
     "Gap",
     "InstrumentUpdate",
+    "Lagged",
     "LineDown",
     "LineUp",
     "Live",
@@ -133,6 +134,13 @@ class TradeGap(Notice):
     symbol: str
     first: int
     last: int
+
+
+@attrs.frozen(kw_only=True)
+class Lagged(Notice):
+    """This consumer was too slow: ``lost`` events of its own queue were dropped before the next one."""
+
+    lost: int
 
 
 @attrs.frozen(kw_only=True)

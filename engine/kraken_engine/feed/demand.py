@@ -1,0 +1,79 @@
+"""Who listens to what, reduced to the subscriptions the venue is asked for.
+
+Counts readers per stream. Readers of one book share one subscription, as deep as the deepest of them; readers of one
+ticker share one, by the finer trigger. Knows nothing of lines: it calls ``want`` and ``drop``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from kraken_engine.feed.topics import Book, Candles, Health, Instruments, Ticker, Topic, Trades
+from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.subscriptions import SubscriptionKey
+
+__all__ = ["Demand"]
+
+_WireTopic = Ticker | Book | Trades | Candles
+
+
+@attrs.define
+class Demand:
+    """Reference counts of topics, and the subscription each stream needs now."""
+
+    want: Callable[[StreamKey, SubscriptionKey], None]
+    """Called when a stream needs this subscription from now on."""
+    drop: Callable[[StreamKey, SubscriptionKey, bool], None]
+    """Called when a subscription is not needed any more; the flag says that another takes its place at once."""
+    _readers: dict[StreamKey, dict[_WireTopic, int]] = attrs.field(factory=dict, init=False)
+    _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict, init=False)
+
+    def add(self, topic: Topic) -> None:
+        """Count one more reader of ``topic``."""
+        if isinstance(topic, (Health, Instruments)):
+            return
+        readers = self._readers.setdefault(topic.key, {})
+        readers[topic] = readers.get(topic, 0) + 1
+        self._settle(topic.key)
+
+    def remove(self, topic: Topic) -> None:
+        """Count one reader of ``topic`` less."""
+        if isinstance(topic, (Health, Instruments)):
+            return
+        readers = self._readers[topic.key]
+        readers[topic] -= 1
+        if not readers[topic]:
+            del readers[topic]
+        self._settle(topic.key)
+
+    def wanted(self) -> dict[StreamKey, SubscriptionKey]:
+        """Return the subscription every stream needs now."""
+        return dict(self._wanted)
+
+    def _settle(self, key: StreamKey) -> None:
+        readers = self._readers.get(key)
+        before = self._wanted.get(key)
+        after = _widest(list(readers)) if readers else None
+        if not readers:
+            self._readers.pop(key, None)
+        if before == after:
+            return
+        if before is not None:
+            del self._wanted[key]
+            self.drop(key, before, after is not None)
+        if after is not None:
+            self._wanted[key] = after
+            self.want(key, after)
+
+
+def _widest(topics: list[_WireTopic]) -> SubscriptionKey:
+    """Return the one subscription that serves all of ``topics``, which share a stream."""
+
+    def width(topic: _WireTopic) -> int:
+        if isinstance(topic, Book):
+            return topic.depth
+        return isinstance(topic, Ticker) and topic.trigger == "bbo"
+
+    return max(topics, key=width).wire_key

@@ -1,0 +1,117 @@
+"""From state to consumers: synchronous, in order, never waiting for anybody.
+
+Whoever applies a message calls :meth:`Publisher.publish` for each resulting event and :meth:`Publisher.flush` once per
+batch; in Trio that is atomic as long as nothing is awaited in between, so there is one writer at a time and no lock.
+The publisher keeps the newest value of every stream and whether it is current, and outlives its sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+from kraken_engine.errors import Stale
+from kraken_engine.feed.subscription import Subscription
+from kraken_engine.feed.topics import HEALTH_KEY
+from kraken_engine.normalise.events import Event, InstrumentUpdate, MarketEvent, Notice
+from kraken_engine.state.freshness import Freshness, StreamKey
+
+__all__ = ["Publisher"]
+
+
+@final
+class Publisher:
+    """Fans events out to subscriptions and keeps the newest value of every stream."""
+
+    def __init__(self) -> None:
+        self.freshness = Freshness()
+        self.published = 0
+        """Market data events published so far."""
+        self._latest: dict[StreamKey, MarketEvent] = {}
+        self._readers: dict[StreamKey, list[Subscription]] = {}
+        self._touched: dict[Subscription, None] = {}
+        self._closed = False
+        self._observers: list[Callable[[StreamKey, Event], None]] = []
+
+    def publish(self, key: StreamKey, event: Event) -> None:
+        """Publish what happened to the stream ``key``; readers run after :meth:`flush`."""
+        for told in self.freshness.receive(key, event):
+            self._tell(key, told)
+
+    def suspect(self, key: StreamKey, why: str, *, now: float) -> None:
+        """Mark a stream stale because its source went quiet."""
+        for told in self.freshness.suspect(key, why, now=now):
+            self._tell(key, told)
+
+    def lose(self, key: StreamKey, why: str, *, now: float) -> None:
+        """Mark a stream stale because updates were, or may have been, lost."""
+        for told in self.freshness.lose(key, why, now=now):
+            self._tell(key, told)
+
+    def announce(self, notice: Notice) -> None:
+        """Publish a notice that concerns no single stream (a line, the venue's state)."""
+        self._tell(HEALTH_KEY, notice)
+
+    def flush(self) -> None:
+        """Wake every reader that got something since the last flush: once per batch, not per event."""
+        if self._touched:
+            for subscription in self._touched:
+                subscription.wake()
+            self._touched.clear()
+
+    def latest(self, key: StreamKey) -> MarketEvent | None:
+        """Return the newest value of ``key``, current or not."""
+        return self._latest.get(key)
+
+    def forget(self, key: StreamKey) -> None:
+        """Drop the value of a stream that is not subscribed any more, so that nobody takes it for current."""
+        self._latest.pop(key, None)
+        self.freshness.forget(key)
+
+    def observe(self, observer: Callable[[StreamKey, Event], None]) -> None:
+        """Call ``observer`` for everything published, before any reader sees it: recorders and judges."""
+        self._observers.append(observer)
+
+    def attach(self, subscription: Subscription, key: StreamKey) -> None:
+        """Let ``subscription`` read ``key`` from now on; it starts with what is true now."""
+        readers = self._readers.setdefault(key, [])
+        if subscription in readers:
+            return
+        readers.append(subscription)
+        stale = self.freshness.stale(key)
+        value = self._latest.get(key)
+        if stale is not None:
+            subscription.offer(key, stale)
+        elif value is not None and self.freshness.is_live(key):
+            subscription.offer(key, value)
+        if self._closed:
+            subscription.end()
+
+    def detach(self, subscription: Subscription) -> None:
+        """Stop feeding ``subscription``."""
+        for key in [key for key, readers in self._readers.items() if subscription in readers]:
+            self._readers[key].remove(subscription)
+            if not self._readers[key]:
+                del self._readers[key]
+        self._touched.pop(subscription, None)
+
+    def close(self) -> None:
+        """End every stream: readers get what is queued, then the end."""
+        self._closed = True
+        for readers in self._readers.values():
+            for subscription in readers:
+                subscription.end()
+
+    def _tell(self, key: StreamKey, event: Event) -> None:
+        if isinstance(event, MarketEvent):
+            self._latest[key] = event
+            self.published += 1
+        for observer in self._observers:
+            observer(key, event)
+        for subscription in self._readers.get(key, ()):
+            subscription.offer(key, event)
+            self._touched[subscription] = None
+        if key != HEALTH_KEY and isinstance(event, (Notice, Stale)) and not isinstance(event, InstrumentUpdate):
+            for subscription in self._readers.get(HEALTH_KEY, ()):
+                subscription.offer(HEALTH_KEY, event)
+                self._touched[subscription] = None
