@@ -1,0 +1,53 @@
+"""What passes between the exchange's core and the shells that carry it: frames out, HTTP questions and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+__all__ = ["Abort", "Close", "Out", "Raw", "RestRequest", "RestResponse"]
+
+
+@attrs.frozen
+class Close:
+    """Send a WebSocket close frame, then end the connection."""
+
+    code: int
+    reason: str = ""
+
+
+@attrs.frozen
+class Abort:
+    """Drop the TCP connection without a close frame."""
+
+
+@attrs.frozen
+class Raw:
+    """Put these bytes on the wire as they are: below the WebSocket framing, for frame faults."""
+
+    data: bytes
+
+
+Out = bytes | Close | Abort | Raw
+"""One thing a session wants on the wire; plain ``bytes`` are the payload of one text frame."""
+
+
+@attrs.frozen(kw_only=True)
+class RestRequest:
+    """One HTTP request, already parsed. ``query`` holds the decoded query string, the last value winning."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: bytes = b""
+
+
+@attrs.frozen(kw_only=True)
+class RestResponse:
+    """One HTTP answer, not yet serialised."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
