@@ -73,6 +73,14 @@ class LivenessSettings:
     """The venue greets with a status frame; none for so long after the upgrade: replaced."""
     idle_ping_s: float = attrs.field(default=20.0, validator=_positive)
     """Ping when nothing was sent for so long: the venue closes connections that are silent for 60 s."""
+    check_s: float = attrs.field(default=0.5, validator=_positive)
+    """Longest time between two looks at a line; a look that comes late shows how long this process was blocked."""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.stale_after_s < self.dead_after_s:
+            raise ConfigError(
+                f"dead_after_s: expected more than stale_after_s {self.stale_after_s:g}, got {self.dead_after_s:g}"
+            )
 
 
 @attrs.frozen(kw_only=True)
