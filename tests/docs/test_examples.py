@@ -1,0 +1,122 @@
+"""What the documentation shows is true: every Python block runs, every command line is one the program accepts.
+
+Each Python block is a whole program. It runs in this process, on the embedded venue, for as long as it takes to see a few
+events.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+from cyclopts import CycloptsError
+
+from kraken_engine.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+PLACEHOLDERS = {"SYMBOL": "BTC/USD", "FILE": "file.jsonl", "SECONDS": "5", "URL": "ws://127.0.0.1:1/v2", "DIRECTORY": "certs"}
+
+
+@attrs.frozen
+class Block:
+    where: str
+    language: str
+    text: str
+
+
+def blocks(*languages: str) -> Iterator[Block]:
+    for page in PAGES:
+        if "_build" in page.parts:
+            continue
+        text = page.read_text()
+        for found in FENCE.finditer(text):
+            line = text.count("\n", 0, found.start()) + 1
+            if found["language"] in languages:
+                yield Block(f"{page.relative_to(ROOT)}:{line}", found["language"], found["text"])
+
+
+def command_lines() -> list[tuple[str, str]]:
+    return [
+        (block.where, line.removeprefix("$ "))
+        for block in blocks("console")
+        for line in block.text.splitlines()
+        if "kraken-engine " in line
+    ]
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda b: b.where)
+def test_every_python_example_runs(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    program = compile(block.text, block.where, "exec", dont_inherit=True)
+    exec(program, {"__name__": "__main__"})  # the documentation of this very tree
+    if "print(" in block.text:
+        assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("block", blocks("json"), ids=lambda b: b.where)
+def test_every_json_example_is_json(block: Block) -> None:
+    json.loads(block.text)
+
+
+@pytest.mark.parametrize(("where", "line"), command_lines(), ids=lambda value: value if "md:" in value else "")
+def test_every_command_line_shown_is_accepted(where: str, line: str) -> None:
+    assert "[" not in line.split("kraken-engine", 1)[1] or where.startswith("docs/reference/")
+    arguments = _concrete(line.split("kraken-engine ", 1)[1])
+    app.parse_args(arguments, exit_on_error=False, print_error=False)
+
+
+def test_a_command_line_that_is_not_one_is_refused() -> None:
+    with pytest.raises(CycloptsError):
+        app.parse_args(["demo", "--no-such-option"], exit_on_error=False, print_error=False)
+
+
+def test_there_are_examples_to_run() -> None:
+    assert len(list(blocks("python"))) >= 8
+    assert len(command_lines()) >= 10
+
+
+def test_no_python_block_escapes_by_another_name() -> None:
+    known = {"python", "console", "json", "text"}
+    assert [b.where for b in blocks("py", "python3", "pycon", "sh", "bash", "shell")] == []
+    assert {b.language for page_block in [list(blocks(*known))] for b in page_block} <= known
+
+
+def test_the_readme_has_exactly_two_commands_and_the_check_runs_the_second() -> None:
+    readme = (ROOT / "README.md").read_text()
+    section = readme.split("## Two commands", 1)[1].split("\n## ", 1)[0]
+    demo, tests = [line.removeprefix("$ ") for line in section.splitlines() if line.startswith("$ ")]
+    assert demo.endswith("nox -s demo")
+    assert tests.endswith("nox -s tests")
+    assert tests in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_link_between_the_pages_leads_somewhere() -> None:
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            if not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    assert broken == []
+
+
+def test_every_option_of_every_command_is_documented() -> None:
+    reference = (ROOT / "docs" / "reference" / "command-line.md").read_text()
+    for name in ("demo", "venue", "watch", "replay"):
+        section = reference.split(f"## {name}\n", 1)[1].split("\n## ", 1)[0]
+        for argument in app[name].assemble_argument_collection():
+            for option in argument.names:
+                if option.startswith("--") and not option.startswith("--no-"):
+                    assert option in section, f"{name}: {option} is not in the reference"
+
+
+def _concrete(usage: str) -> list[str]:
+    """Turn a usage line into one concrete call: everything optional given once, placeholders filled in."""
+    plain = re.sub(r"\[(?P<inner>[^\]]*)\]", lambda found: "" if "..." in found["inner"] else found["inner"], usage)
+    words = [re.sub("PORT", "0", word) for word in shlex.split(plain)]
+    return [PLACEHOLDERS.get(word, word) for word in words]
