@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import socket
 import stat
 import time
@@ -34,6 +35,7 @@ __all__ = [
     "Runtime",
     "Stream",
     "real_runtime",
+    "wait_interrupted",
 ]
 
 Rng = random.Random
@@ -199,3 +201,14 @@ def real_runtime() -> Runtime:
         rng=random.SystemRandom(),
         environment=os.environ,
     )
+
+
+async def wait_interrupted(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Return when somebody asks this process to end: SIGINT (the keyboard) or SIGTERM (a supervisor).
+
+    Started once the signals are caught; before that, and afterwards, they do what they always did.
+    """
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            return
