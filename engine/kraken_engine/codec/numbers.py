@@ -15,7 +15,7 @@ from typing import cast
 
 from kraken_engine.errors import DecodeError
 
-__all__ = ["MAX_DIGITS", "MAX_EXPONENT", "Scale", "decimal_of", "require_number"]
+__all__ = ["MAX_DIGITS", "MAX_EXPONENT", "Scale", "decimal_of", "positive", "require_number"]
 
 MAX_DIGITS = 40
 """Most digits a number may have; the venue's longest have about 20."""
@@ -110,6 +110,18 @@ def decimal_of(token: object, path: str) -> Decimal:
     """
     _parts(token, path)
     return Decimal(token.decode() if isinstance(token, bytes) else cast("int", token))
+
+
+def positive(token: object, path: str) -> Decimal:
+    """Return ``token`` as :func:`decimal_of` does, if it is above zero.
+
+    Raises:
+        DecodeError: it is not, or is no number.
+    """
+    number = decimal_of(token, path)
+    if number <= 0:
+        raise DecodeError(path, "a number above 0", _written(token))
+    return number
 
 
 def require_number(token: object, path: str) -> None:

@@ -20,6 +20,7 @@ __all__ = ["FieldSampler", "Fields", "known_fields", "refuse_duplicate_keys"]
 Fields: TypeAlias = "Mapping[str, Fields | None]"
 """Names known at one level of a message, each with those below it (None: anything goes)."""
 
+_Json: TypeAlias = "bool | str | list[_Json] | dict[str, _Json] | None"
 _MAX_SAMPLE_BYTES = 65_536
 """Longer frames are not looked at: a close look at a whole instrument snapshot would hold up the line."""
 
@@ -80,7 +81,7 @@ def _parse(frame: bytes) -> Any:
     return json.loads(frame, object_pairs_hook=_object, parse_int=str, parse_float=str)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, _Json]]) -> dict[str, _Json]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         seen: set[str] = set()
@@ -91,7 +92,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _walk(value: Any, known: Fields, path: str, seen: dict[str, None]) -> None:
+def _walk(value: _Json, known: Fields, path: str, seen: dict[str, None]) -> None:
     if isinstance(value, list):
         for item in value:
             _walk(item, known, path, seen)

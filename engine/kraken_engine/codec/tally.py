@@ -22,7 +22,7 @@ class Tally:
     """Counts by name; names beyond the first ``most`` are counted together as ``(other)``."""
 
     most: int = 64
-    counts: dict[str, int] = attrs.field(factory=dict, init=False)
+    counts: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
 
     def add(self, name: str) -> None:
         """Count one occurrence of ``name``."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, cast
 
 import msgspec
 
@@ -442,7 +442,9 @@ def _exact(value: object, path: str) -> object:
             raise UsageError(f"{path}: expected a finite number of at most 40 digits, got {value!r:.80}")
         return msgspec.Raw(format(value, "f").encode())
     if isinstance(value, Mapping):
-        return {str(key): _exact(item, f"{path}.{key}") for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
-        return [_exact(item, f"{path}[{index}]") for index, item in enumerate(value)]
-    raise UsageError(f"{path}: expected Decimal, int, str, bool, list or dict, got {type(value).__name__}")
+        fields = cast("Mapping[object, object]", value)
+        return {str(key): _exact(item, f"{path}.{key}") for key, item in fields.items()}
+    if isinstance(value, (list, tuple)):
+        items = cast("Sequence[object]", value)
+        return [_exact(item, f"{path}[{index}]") for index, item in enumerate(items)]
+    raise UsageError(f"{path}: expected None, bool, int, str, Decimal, list or dict, got {type(value).__name__}")

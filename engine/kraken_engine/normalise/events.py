@@ -14,6 +14,8 @@ from decimal import Decimal
 
 import attrs
 
+from kraken_engine.codec.numbers import decimal_of
+from kraken_engine.codec.ws_v2 import TickerData
 from kraken_engine.errors import Stale
 from kraken_engine.model import Instrument, Integrity, Side, Source, VenueMode
 
@@ -32,6 +34,7 @@ __all__ = [
     "Refused",
     "Resync",
     "Stale",
+    "TickerUpdate",
     "Trade",
     "TradeGap",
     "VenueStatus",
@@ -57,6 +60,69 @@ class MarketEvent:
     venue_time: str | None
     """The venue's timestamp as sent (RFC 3339, UTC), or None where it gives none."""
     integrity: Integrity
+
+
+@attrs.frozen(kw_only=True)
+class TickerUpdate(MarketEvent):
+    """One symbol's ticker, complete; windows are the last 24 hours (docs "Ticker (Level 1)")."""
+
+    data: TickerData = attrs.field(repr=False)
+    """The numbers as sent; every one was checked."""
+
+    @property
+    def bid(self) -> Decimal:
+        """Best bid."""
+        return decimal_of(self.data.bid, "bid")
+
+    @property
+    def bid_qty(self) -> Decimal:
+        """Quantity at the best bid."""
+        return decimal_of(self.data.bid_qty, "bid_qty")
+
+    @property
+    def ask(self) -> Decimal:
+        """Best ask."""
+        return decimal_of(self.data.ask, "ask")
+
+    @property
+    def ask_qty(self) -> Decimal:
+        """Quantity at the best ask."""
+        return decimal_of(self.data.ask_qty, "ask_qty")
+
+    @property
+    def last(self) -> Decimal:
+        """Price of the last trade, if there was one within 24 hours."""
+        return decimal_of(self.data.last, "last")
+
+    @property
+    def volume(self) -> Decimal:
+        """Quantity traded, in the base asset."""
+        return decimal_of(self.data.volume, "volume")
+
+    @property
+    def vwap(self) -> Decimal:
+        """Volume weighted average price."""
+        return decimal_of(self.data.vwap, "vwap")
+
+    @property
+    def low(self) -> Decimal:
+        """Lowest price traded."""
+        return decimal_of(self.data.low, "low")
+
+    @property
+    def high(self) -> Decimal:
+        """Highest price traded."""
+        return decimal_of(self.data.high, "high")
+
+    @property
+    def change(self) -> Decimal:
+        """Change of the price, in the quote asset."""
+        return decimal_of(self.data.change, "change")
+
+    @property
+    def change_pct(self) -> Decimal:
+        """Change of the price, in per cent."""
+        return decimal_of(self.data.change_pct, "change_pct")
 
 
 @attrs.frozen(kw_only=True)
