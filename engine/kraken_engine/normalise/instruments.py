@@ -5,7 +5,6 @@ Knows the venue's words for instruments and states; which of them matter to whom
 
 from __future__ import annotations
 
-
 from kraken_engine.codec.numbers import decimal_of, positive
 from kraken_engine.codec.ws_v2 import InstrumentMessage, Pair, StatusMessage, decode_pair
 from kraken_engine.errors import DecodeError
