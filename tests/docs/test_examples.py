@@ -21,7 +21,13 @@ from kraken_engine.cli.app import app
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-PLACEHOLDERS = {"SYMBOL": "BTC/USD", "FILE": "file.jsonl", "SECONDS": "5", "URL": "ws://127.0.0.1:1/v2", "DIRECTORY": "certs"}
+PLACEHOLDERS = {
+    "SYMBOL": "BTC/USD",
+    "FILE": "file.jsonl",
+    "SECONDS": "5",
+    "URL": "ws://127.0.0.1:1/v2",
+    "DIRECTORY": "certs",
+}
 
 
 @attrs.frozen
