@@ -1,0 +1,118 @@
+"""What an application sees of an order book: an immutable copy whose decimals are made when they are read.
+
+Decides nothing. A view is only ever made from a book whose checksum matched (:mod:`kraken_engine.state.order_book`);
+this module knows nothing of how that was found out, nor of time.
+"""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal
+from functools import cached_property
+
+import attrs
+
+from kraken_engine.codec.ws_v2 import Level
+from kraken_engine.errors import UsageError
+from kraken_engine.normalise.events import MarketEvent, PriceLevel
+
+__all__ = ["VERIFIED_LEVELS", "BookUpdate", "BookView"]
+
+VERIFIED_LEVELS = 10
+"""Levels of each side, from the best, that the venue's checksum covers (docs "Book Checksum")."""
+
+_EXACT = Context(prec=100)
+"""Sums of two prices never round, whatever the caller's own decimal context."""
+
+
+@attrs.frozen(kw_only=True)
+class BookView:
+    """One verified state of the order book of ``symbol``.
+
+    Two views are equal when they show the same digits. Levels below the first :attr:`verified_levels` of a side
+    are as the venue sent them, but no checksum covers them.
+    """
+
+    symbol: str
+    depth: int
+    """Most levels a side has."""
+    checksum: int
+    """The venue's CRC-32 over the top ten levels of the book this view was taken from; it matched."""
+    crossed: bool = False
+    """Best bid at or above best ask: legal for moments (auctions, venue races), never to be traded on."""
+    raw_bids: tuple[Level, ...] = attrs.field(repr=False)
+    """Bids from the highest, number tokens as received."""
+    raw_asks: tuple[Level, ...] = attrs.field(repr=False)
+    """Asks from the lowest, number tokens as received."""
+
+    @property
+    def verified_levels(self) -> int:
+        """How many levels of each side, from the best, the checksum vouches for."""
+        return VERIFIED_LEVELS
+
+    @cached_property
+    def bids(self) -> tuple[PriceLevel, ...]:
+        """Bids from the highest, digits as the venue wrote them."""
+        return tuple(PriceLevel(_decimal(level.price), _decimal(level.qty)) for level in self.raw_bids)
+
+    @cached_property
+    def asks(self) -> tuple[PriceLevel, ...]:
+        """Asks from the lowest, digits as the venue wrote them."""
+        return tuple(PriceLevel(_decimal(level.price), _decimal(level.qty)) for level in self.raw_asks)
+
+    @property
+    def bid(self) -> Decimal | None:
+        """Highest bid, or None when nobody bids."""
+        return _decimal(self.raw_bids[0].price) if self.raw_bids else None
+
+    @property
+    def bid_qty(self) -> Decimal | None:
+        """Quantity at the highest bid."""
+        return _decimal(self.raw_bids[0].qty) if self.raw_bids else None
+
+    @property
+    def ask(self) -> Decimal | None:
+        """Lowest ask, or None when nobody offers."""
+        return _decimal(self.raw_asks[0].price) if self.raw_asks else None
+
+    @property
+    def ask_qty(self) -> Decimal | None:
+        """Quantity at the lowest ask."""
+        return _decimal(self.raw_asks[0].qty) if self.raw_asks else None
+
+    @property
+    def spread(self) -> Decimal | None:
+        """Lowest ask minus highest bid, or None when a side is empty; 0 or less while :attr:`crossed`."""
+        bid, ask = self.bid, self.ask
+        return None if bid is None or ask is None else _EXACT.subtract(ask, bid)
+
+    @property
+    def mid(self) -> Decimal | None:
+        """Middle of best bid and ask, exact, or None when a side is empty."""
+        bid, ask = self.bid, self.ask
+        return None if bid is None or ask is None else _EXACT.divide(_EXACT.add(ask, bid), Decimal(2))
+
+    def top(self, levels: int) -> BookView:
+        """Return the view cut down to the best ``levels`` of each side; ``checksum`` stays that of the whole.
+
+        Raises:
+            UsageError: ``levels`` is not above 0.
+        """
+        if levels < 1:
+            raise UsageError(f"top: expected 1 level or more, got {levels}")
+        if levels >= self.depth:
+            return self
+        return attrs.evolve(self, depth=levels, raw_bids=self.raw_bids[:levels], raw_asks=self.raw_asks[:levels])
+
+
+@attrs.frozen(kw_only=True)
+class BookUpdate(MarketEvent):
+    """A new state of a book, verified by its checksum (docs "Book (Level 2)")."""
+
+    book: BookView
+    snapshot: bool
+    """Whether the book was made anew, rather than changed from the one before."""
+
+
+def _decimal(token: object) -> Decimal:
+    """Return a token that a book has accepted as a number (so the checks are behind us) as a decimal."""
+    return Decimal(token.decode()) if isinstance(token, bytes) else Decimal(str(token))

@@ -1,0 +1,43 @@
+"""The venue's timestamps of one stream, which consumers must never see go backwards (I-4).
+
+Compares timestamps as text, since that is what they are until somebody reads them: RFC 3339, UTC, any number of
+digits after the second. Knows nothing of our own clock.
+"""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+__all__ = ["VenueTimeFloor", "is_venue_time"]
+
+_RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
+
+
+def is_venue_time(text: str) -> bool:
+    """Return whether ``text`` has the form of the venue's timestamps (``2026-07-07T23:00:03.947173Z``)."""
+    return _RFC3339_UTC.fullmatch(text) is not None
+
+
+@attrs.define
+class VenueTimeFloor:
+    """The latest venue time that was shown; what is older must not be shown after it.
+
+    Equal is not older: the venue's timestamps are not unique. None (older servers send no time) is never older.
+    """
+
+    _latest: str = attrs.field(default="", init=False)
+
+    def is_behind(self, venue_time: str | None) -> bool:
+        """Return whether ``venue_time`` lies before the latest one shown."""
+        return venue_time is not None and venue_time.rstrip("Z") < self._latest
+
+    def raise_to(self, venue_time: str | None) -> None:
+        """Record that ``venue_time`` is shown now."""
+        if venue_time is not None:
+            self._latest = venue_time.rstrip("Z")
+
+    def reset(self) -> None:
+        """Forget: the venue's own clock was found to have gone back."""
+        self._latest = ""
