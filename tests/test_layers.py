@@ -14,18 +14,19 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "engine" / "kraken_engine"
 
-BASE = {"errors", "model", "runtime", "config"}
+BASE = {"errors", "model", "runtime", "config", "config_file"}
 STAGES = BASE | {"wire", "codec", "normalise", "state"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "model": set(),
     "runtime": set(),
     "config": {"errors", "model", "runtime", "config"},
+    "config_file": {"errors", "model", "runtime", "config", "config_file"},
     "wire": BASE | {"wire"},
     "codec": BASE | {"codec"},
     "normalise": BASE | {"codec", "normalise"},
-    "state": BASE | {"codec", "normalise", "state"},
     "control": BASE | {"normalise", "control"},
+    "state": BASE | {"codec", "normalise", "control", "state"},
     "feed": BASE | {"codec", "normalise", "state", "feed"},
     "store": STAGES | {"store"},
     "monitor": BASE | {"normalise", "monitor"},

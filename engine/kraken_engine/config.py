@@ -6,6 +6,7 @@ Nothing here reads a file or the environment by itself; ``config_file`` does. A 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
@@ -24,6 +25,18 @@ __all__ = [
 
 PUBLIC_V2_URL = "wss://ws.kraken.com/v2"
 PRIVATE_V2_URL = "wss://ws-auth.kraken.com/v2"
+
+CHANNEL_PRIORITIES: Mapping[str, int] = {
+    "instrument": 0,
+    "balances": 1,
+    "executions": 2,
+    "ticker": 3,
+    "trade": 3,
+    "book": 4,
+    "level3": 4,
+    "ohlc": 5,
+}
+"""Instruments first: no price of another channel can be read without its precision."""
 
 
 def _positive(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -108,6 +121,10 @@ class SubscriptionSettings:
     """Pacing and patience of subscriptions."""
 
     per_second: float = attrs.field(default=20.0, validator=_positive)
+    """Requests a second at most; the venue refuses the tail of a faster burst (docs "WebSocket rate limits")."""
+    symbols_per_request: int = attrs.field(default=25, validator=_positive)
+    priorities: Mapping[str, int] = attrs.field(factory=lambda: dict(CHANNEL_PRIORITIES), hash=False)
+    """Order in which channels are asked for on every connection: lowest first."""
     ack_timeout_s: float = attrs.field(default=5.0, validator=_positive)
     snapshot_timeout_s: float = attrs.field(default=10.0, validator=_positive)
     retries: int = attrs.field(default=5, validator=_not_negative)

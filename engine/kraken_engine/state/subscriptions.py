@@ -1,0 +1,476 @@
+"""What one line should be subscribed to, what the venue has confirmed, and which request comes next.
+
+The object outlives connections: wants stay, everything the venue said is forgotten when the connection ends. It
+decides from wants, replies and time, and knows nothing of sockets, of who wants a key, or of what the data says.
+
+Theory of operation. Each key has a *phase*: our belief about the venue's side. Requests follow from the difference
+between the belief and the want, never from the history, so every loss heals the same way::
+
+    ABSENT ──subscribe──> ASKED ──ack──> PRESENT ──unsubscribe──> LEAVING ──ack──> ABSENT
+      ^                     │                ^                        │
+      └──────refused────────┤                └──────refused for now───┤
+                            └──no answer──> UNCERTAIN <──no answer────┘
+
+UNCERTAIN is asked again when wanted and unsubscribed when not: both are right whatever the venue has. A book is
+resubscribed by unsubscribing a key that is still wanted.
+
+Requests go out by priority of the channel, then in the order in which the keys were wanted; several symbols share one.
+Each symbol has its own reply (docs "Subscribe"), so a burst that is refused in part is repaired in part.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from kraken_engine.codec.ws_v2 import Ack
+from kraken_engine.config import SubscriptionSettings
+from kraken_engine.control.request_pace import RequestPace
+from kraken_engine.normalise.events import Notice, Refused
+
+__all__ = ["Request", "SubscriptionKey", "SubscriptionStatus", "Subscriptions"]
+
+
+@attrs.frozen
+class SubscriptionKey:
+    """One subscription at the venue; parameters left None are the venue's defaults."""
+
+    channel: str
+    symbol: str | None = None
+    depth: int | None = None
+    interval: int | None = None
+    trigger: str | None = None
+    """``event_trigger`` of the ticker: ``trades`` or ``bbo``."""
+
+
+class SubscriptionStatus(enum.Enum):
+    """How far a subscription has come."""
+
+    WANTED = "wanted"
+    """To be asked for: no connection yet, or waiting for its turn."""
+    REQUESTED = "requested"
+    ACKED = "acked"
+    LIVE = "live"
+    """Confirmed, and data has come."""
+    REFUSED = "refused"
+    """The venue said no, or nothing; asked for again unless that was final."""
+    LEAVING = "leaving"
+    """An unsubscribe is in flight, to get a new snapshot or because nobody wants the key."""
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """One request to send now; ``params`` is the object as the venue wants it."""
+
+    method: str
+    channel: str
+    symbols: tuple[str, ...]
+    params: dict[str, Any]
+    req_id: int
+
+
+class _Phase(enum.Enum):
+    ABSENT = enum.auto()
+    ASKED = enum.auto()
+    PRESENT = enum.auto()
+    LEAVING = enum.auto()
+    UNCERTAIN = enum.auto()
+
+
+_IN_FLIGHT = {_Phase.ASKED: "subscribe", _Phase.LEAVING: "unsubscribe"}
+_REPLY_METHODS = frozenset({"subscribe", "unsubscribe", "error"})
+_SNAPSHOT = {"trade": True}
+"""Channels whose snapshot the venue sends only when asked: the last 50 trades close the gap of a reconnect."""
+_FINAL_WORDS = (
+    "currency pair not supported",
+    "malformed request",
+    "unsupported",
+    "unavailable on this endpoint",
+    "permission denied",
+)
+"""Refusals that asking again cannot change (docs "Errors")."""
+_RATE_WORDS = "exceeded msg rate"
+_ALREADY_WORDS = "already subscribed"
+_LAST = 1000
+"""Priority of a channel that has none."""
+
+
+@attrs.define(eq=False)
+class _Entry:
+    key: SubscriptionKey
+    rank: tuple[int, int]
+    wanted: bool = True
+    phase: _Phase = _Phase.ABSENT
+    before: _Phase = _Phase.ABSENT
+    """The phase a refusal for now goes back to."""
+    live: bool = False
+    renew: bool = False
+    """Unsubscribe although wanted: a new snapshot is needed."""
+    not_before: float = 0.0
+    asked_at: float = 0.0
+    deadline: float = 0.0
+    req_id: int = 0
+    failures: int = 0
+    final: bool = False
+    error: str | None = None
+
+    def method(self) -> str | None:
+        """Return the request that brings the venue's side nearer to the want, if any."""
+        if self.final and self.wanted:
+            return None
+        match self.phase:
+            case _Phase.ABSENT:
+                return "subscribe" if self.wanted else None
+            case _Phase.PRESENT:
+                return None if self.wanted and not self.renew else "unsubscribe"
+            case _Phase.UNCERTAIN:
+                return "subscribe" if self.wanted and not self.renew else "unsubscribe"
+            case _:
+                return None
+
+
+class Subscriptions:
+    """The subscriptions of one line."""
+
+    def __init__(self, settings: SubscriptionSettings) -> None:
+        self._settings = settings
+        self._entries: dict[SubscriptionKey, _Entry] = {}
+        self._by_stream: dict[tuple[str, str | None], list[_Entry]] = {}
+        self._active: dict[SubscriptionKey, _Entry] = {}
+        """Entries with a request in flight or to come; the settled many are not looked at again."""
+        self._in_flight: dict[int, list[_Entry]] = {}
+        self._ranks = itertools.count()
+        self._req_ids = itertools.count(1)
+        self._connected = False
+        self._notices: list[Notice] = []
+        self._pace = RequestPace(settings.per_second)
+        self.unmatched = 0
+        """Replies that belonged to nothing asked for."""
+        self.abandoned = 0
+        """Keys nobody wanted that the venue may still be sending: every unsubscribe stayed without effect."""
+
+    # -- what is wanted
+
+    def want(self, key: SubscriptionKey, *, now: float) -> None:
+        """Want ``key`` from now on; a key that was refused for good is asked for again."""
+        entry = self._entries.get(key)
+        if entry is None:
+            rank = (self._settings.priorities.get(key.channel, _LAST), next(self._ranks))
+            entry = self._entries[key] = _Entry(key, rank)
+            self._by_stream.setdefault((key.channel, key.symbol), []).append(entry)
+        if entry.final or not entry.wanted:
+            entry.final, entry.failures, entry.not_before = False, 0, now
+        entry.wanted = True
+        self._settle(entry)
+
+    def drop(self, key: SubscriptionKey, *, now: float) -> None:
+        """Want ``key`` no longer; it is unsubscribed after ``grace_s`` unless wanted again."""
+        entry = self._entries.get(key)
+        if entry is None or not entry.wanted:
+            return
+        entry.wanted = entry.renew = False
+        entry.not_before = now + self._settings.grace_s
+        entry.failures = 0
+        self._settle(entry)
+
+    def resubscribe(self, key: SubscriptionKey, *, now: float) -> bool:
+        """Unsubscribe and subscribe ``key`` again, for a new snapshot.
+
+        Returns:
+            False when there is nothing to do: unknown or unwanted, or a new snapshot is on its way already.
+        """
+        entry = self._entries.get(key)
+        if entry is None or not entry.wanted or entry.renew or entry.phase not in (_Phase.PRESENT, _Phase.UNCERTAIN):
+            return False
+        entry.renew, entry.not_before, entry.failures = True, now, 0
+        self._settle(entry)
+        return True
+
+    # -- the connection
+
+    def connected(self, *, now: float) -> None:
+        """Start on a new connection: the venue has nothing, every wanted key is due, budgets are renewed."""
+        self._forget(now)
+        self._connected = True
+        self._pace = RequestPace(self._settings.per_second)
+
+    def disconnected(self, *, now: float) -> None:
+        """Stop asking; wants stay."""
+        self._forget(now)
+        self._connected = False
+
+    def due(self, *, now: float) -> list[Request]:
+        """Return the requests to send now, in order, and count them as sent.
+
+        Answers that did not come in time are accounted for first, see :meth:`take_notices`.
+        """
+        if not self._connected:
+            return []
+        self._expire(now)
+        if self._pace.wait_s(now=now) > 0.0:
+            return []
+        requests: list[Request] = []
+        for method, batch in self._batches(now):
+            if not self._pace.take(now=now):
+                break
+            requests.append(self._send(method, batch, now))
+        return requests
+
+    def next_due(self, *, now: float) -> float | None:
+        """Return when :meth:`due` is wanted next (monotonic), or None while nothing waits for time to pass."""
+        if not self._connected:
+            return None
+        ready = now + self._pace.wait_s(now=now)
+        times = [
+            entry.deadline if entry.phase in _IN_FLIGHT else max(entry.not_before, ready)
+            for entry in self._active.values()
+        ]
+        return min(times, default=None)
+
+    def take_notices(self) -> list[Notice]:
+        """Return, once, what :meth:`due` found out: keys the venue did not answer for."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    # -- what the venue says
+
+    def ack(self, ack: Ack, *, now: float) -> list[Notice]:
+        """Take one reply to a subscribe or unsubscribe; replies that belong to nothing are counted and ignored."""
+        entries = self._match(ack)
+        if not entries:
+            self.unmatched += 1
+        notices: list[Notice] = []
+        for entry in entries:
+            method = _IN_FLIGHT.get(entry.phase, ack.method) if ack.method == "error" else ack.method
+            if ack.success:
+                self._confirmed(entry, method)
+            elif method == "subscribe":
+                notices += self._refused(entry, ack.error or "refused without a reason", now)
+            else:
+                self._unsubscribe_refused(entry, ack.error or "", now)
+            self._settle(entry)
+        return notices
+
+    def data(self, channel: str, symbol: str | None, *, now: float) -> None:  # noqa: ARG002 - one signature for all events
+        """Note that data of a stream arrived: what is subscribed there is live."""
+        for entry in self._by_stream.get((channel, symbol), ()):
+            if entry.phase in (_Phase.PRESENT, _Phase.ASKED):
+                entry.live = True
+
+    # -- questions
+
+    def status(self, key: SubscriptionKey) -> SubscriptionStatus | None:
+        """Return how far ``key`` has come; None when nobody wants it and the venue has nothing of it."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        match entry.phase:
+            case _Phase.ASKED:
+                return SubscriptionStatus.REQUESTED
+            case _Phase.PRESENT:
+                return SubscriptionStatus.LIVE if entry.live else SubscriptionStatus.ACKED
+            case _Phase.LEAVING:
+                return SubscriptionStatus.LEAVING
+            case _:
+                return SubscriptionStatus.WANTED if entry.error is None else SubscriptionStatus.REFUSED
+
+    def error(self, key: SubscriptionKey) -> str | None:
+        """Return the venue's last refusal of ``key``, until it is confirmed."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry.error
+
+    def wanted(self) -> list[SubscriptionKey]:
+        """Return the wanted keys, in the order in which they are asked for."""
+        return [entry.key for entry in sorted(self._entries.values(), key=_by_rank) if entry.wanted]
+
+    # -- requests
+
+    def _batches(self, now: float) -> Iterator[tuple[str, list[_Entry]]]:
+        """Group what is due into requests: first what is wanted, by rank, then what nobody wants any more."""
+        groups: dict[tuple[str, object], list[_Entry]] = {}
+        for entry in sorted(self._active.values(), key=_by_want_and_rank):
+            method = entry.method()
+            if method is None or now < entry.not_before:
+                continue
+            key = entry.key
+            same_request = (entry.wanted, attrs.evolve(key, symbol=None), key.symbol is None)
+            groups.setdefault((method, same_request), []).append(entry)
+        size = self._settings.symbols_per_request
+        for (method, _), entries in groups.items():
+            for i in range(0, len(entries), size):
+                yield method, entries[i : i + size]
+
+    def _send(self, method: str, batch: list[_Entry], now: float) -> Request:
+        req_id = next(self._req_ids)
+        key = batch[0].key
+        symbols = tuple(entry.key.symbol for entry in batch if entry.key.symbol is not None)
+        params: dict[str, Any] = {"channel": key.channel}
+        if symbols:
+            params["symbol"] = list(symbols)
+        if key.depth is not None:
+            params["depth"] = key.depth
+        if key.interval is not None:
+            params["interval"] = key.interval
+        if key.trigger is not None:
+            params["event_trigger"] = key.trigger
+        if method == "subscribe" and key.channel in _SNAPSHOT:
+            params["snapshot"] = _SNAPSHOT[key.channel]
+        for entry in batch:
+            entry.before = entry.phase
+            entry.phase = _Phase.ASKED if method == "subscribe" else _Phase.LEAVING
+            entry.live = entry.renew = False
+            entry.asked_at, entry.deadline, entry.req_id = now, now + self._settings.ack_timeout_s, req_id
+        self._in_flight[req_id] = list(batch)
+        return Request(method=method, channel=key.channel, symbols=symbols, params=params, req_id=req_id)
+
+    # -- replies
+
+    def _match(self, ack: Ack) -> list[_Entry]:
+        if ack.method not in _REPLY_METHODS:
+            return []
+        if ack.req_id in self._in_flight:
+            return [e for e in self._in_flight[ack.req_id] if _answers(ack, e)]
+        if ack.req_id is None and not ack.success and ack.symbol is not None:
+            return [e for e in self._active.values() if e.phase in _IN_FLIGHT and _answers(ack, e)]
+        if not ack.success or ack.channel is None:
+            return []  # a refusal of an earlier try: the later one is still on its way
+        return [e for e in self._by_stream.get((ack.channel, ack.symbol), ()) if _same_parameters(ack, e.key)]
+
+    def _confirmed(self, entry: _Entry, method: str) -> None:
+        if method == "subscribe":
+            if entry.phase is _Phase.LEAVING:
+                return  # the unsubscribe was sent after it, and has the last word
+            self._land(entry, _Phase.PRESENT)
+        else:
+            if entry.phase is _Phase.ASKED:
+                return  # likewise the subscribe
+            self._land(entry, _Phase.ABSENT)
+        entry.failures, entry.final, entry.error = 0, False, None
+        if entry.wanted:
+            entry.not_before = 0.0
+
+    def _refused(self, entry: _Entry, error: str, now: float) -> list[Notice]:
+        words = error.lower()
+        if _ALREADY_WORDS in words:
+            self._confirmed(entry, "subscribe")
+            return []
+        slow = self._slow_down(entry, words, now)
+        self._land(entry, entry.before)
+        final = any(word in words for word in _FINAL_WORDS)
+        return self._failed(entry, error, now + self._settings.retry_pause_s * (2 if slow else 1), now, final=final)
+
+    def _unsubscribe_refused(self, entry: _Entry, error: str, now: float) -> None:
+        if not self._slow_down(entry, error.lower(), now):
+            self._confirmed(entry, "unsubscribe")  # there was nothing to unsubscribe
+            return
+        self._land(entry, entry.before)
+        entry.renew = entry.wanted
+        self._leaving_failed(entry, now + self._settings.retry_pause_s * 2)
+
+    def _slow_down(self, entry: _Entry, words: str, now: float) -> bool:
+        """Go slower if the venue complains about the pace; return whether it does."""
+        if _RATE_WORDS not in words:
+            return False
+        self._pace.complained(sent_at=entry.asked_at, now=now)
+        return True
+
+    def _expire(self, now: float) -> None:
+        for entry in [e for e in self._active.values() if e.phase in _IN_FLIGHT and now >= e.deadline]:
+            asked = entry.phase is _Phase.ASKED
+            self._land(entry, _Phase.UNCERTAIN)
+            if asked and entry.wanted:
+                error = f"no answer within {self._settings.ack_timeout_s:g} s"
+                self._notices += self._failed(entry, error, now, now, final=False)
+            elif not entry.wanted:
+                self._leaving_failed(entry, max(now, entry.not_before))
+            self._settle(entry)
+
+    def _failed(self, entry: _Entry, error: str, retry_at: float, now: float, *, final: bool) -> list[Notice]:
+        """Count a subscribe that came to nothing, and say so while the key is wanted."""
+        entry.error = error
+        if not entry.wanted:
+            return []
+        entry.failures += 1
+        entry.not_before = retry_at
+        entry.final = final or entry.failures > self._settings.retries
+        key = entry.key
+        return [Refused(at_s=now, channel=key.channel, symbol=key.symbol, error=error, final=entry.final)]
+
+    def _leaving_failed(self, entry: _Entry, retry_at: float) -> None:
+        """Count an unsubscribe that came to nothing; give up in the end."""
+        entry.failures += 1
+        entry.not_before = retry_at
+        if entry.failures <= self._settings.retries:
+            return
+        entry.failures, entry.renew = 0, False
+        if not entry.wanted:
+            self.abandoned += 1
+            self._land(entry, _Phase.ABSENT)
+
+    # -- bookkeeping
+
+    def _land(self, entry: _Entry, phase: _Phase) -> None:
+        """Take ``entry`` out of flight, if it was in flight, and put it into ``phase``."""
+        if entry.phase in _IN_FLIGHT:
+            others = self._in_flight[entry.req_id]
+            others.remove(entry)
+            if not others:
+                del self._in_flight[entry.req_id]
+        entry.phase = phase
+
+    def _settle(self, entry: _Entry) -> None:
+        """File ``entry`` under active, settled or gone, after any change of it."""
+        if not entry.wanted and entry.phase is _Phase.ABSENT:
+            self._entries.pop(entry.key, None)
+            self._active.pop(entry.key, None)
+            stream = (entry.key.channel, entry.key.symbol)
+            rest = [e for e in self._by_stream.get(stream, ()) if e is not entry]
+            if rest:
+                self._by_stream[stream] = rest
+            else:
+                self._by_stream.pop(stream, None)
+        elif entry.phase in _IN_FLIGHT or entry.method() is not None:
+            self._active[entry.key] = entry
+        else:
+            self._active.pop(entry.key, None)
+
+    def _forget(self, now: float) -> None:
+        self._in_flight.clear()
+        for entry in list(self._entries.values()):
+            entry.phase = entry.before = _Phase.ABSENT
+            entry.live = entry.renew = entry.final = False
+            entry.failures, entry.error, entry.not_before = 0, None, now
+            self._settle(entry)
+
+
+def _by_rank(entry: _Entry) -> tuple[int, int]:
+    return entry.rank
+
+
+def _by_want_and_rank(entry: _Entry) -> tuple[bool, tuple[int, int]]:
+    return not entry.wanted, entry.rank
+
+
+def _answers(ack: Ack, entry: _Entry) -> bool:
+    """Say whether ``ack`` is about this entry's request in flight; a refusal that names nothing is about all of it."""
+    key = entry.key
+    if ack.method not in ("error", _IN_FLIGHT[entry.phase]):
+        return False
+    if ack.symbol != key.symbol and (ack.success or ack.symbol is not None):
+        return False
+    return ack.channel in (None, key.channel) and _same_parameters(ack, key)
+
+
+def _same_parameters(ack: Ack, key: SubscriptionKey) -> bool:
+    return all(
+        echoed is None or asked is None or echoed == asked
+        for echoed, asked in (
+            (ack.depth, key.depth),
+            (ack.interval, key.interval),
+            (ack.event_trigger, key.trigger),
+        )
+    )
