@@ -1,4 +1,99 @@
-"""A Trio engine for Kraken market data: verified, redundant, replayable from a seed.
+"""A Trio engine for Kraken market data: verified, self-healing, replayable from a seed.
 
 Re-exports only; the folders below are the stages the data passes on its way to an application.
 """
+
+from kraken_engine.config import Config
+from kraken_engine.errors import (
+    ConfigError,
+    ConnectFailed,
+    DecodeError,
+    EngineError,
+    EngineFailed,
+    LineClosed,
+    LineError,
+    ProtocolError,
+    SlowConsumer,
+    Stale,
+    StartupError,
+    UpgradeRejected,
+    UsageError,
+)
+from kraken_engine.feed.feed import Feed, Reading
+from kraken_engine.feed.subscription import Bounded, Conflate, DropOldest, Subscription
+from kraken_engine.feed.topics import Book, Candles, Health, Instruments, Ticker, Trades
+from kraken_engine.model import Instrument, Integrity, Side, Source, VenueMode
+from kraken_engine.normalise.book_view import BookUpdate, BookView
+from kraken_engine.normalise.events import (
+    Candle,
+    Event,
+    Gap,
+    InstrumentUpdate,
+    Lagged,
+    LineDown,
+    LineUp,
+    Live,
+    MarketEvent,
+    Notice,
+    PriceLevel,
+    Refused,
+    TickerUpdate,
+    Trade,
+    TradeGap,
+    VenueStatus,
+)
+from kraken_engine.runtime import Runtime, real_runtime
+
+__all__ = [
+    "Book",
+    "BookUpdate",
+    "BookView",
+    "Bounded",
+    "Candle",
+    "Candles",
+    "Config",
+    "ConfigError",
+    "Conflate",
+    "ConnectFailed",
+    "DecodeError",
+    "DropOldest",
+    "EngineError",
+    "EngineFailed",
+    "Event",
+    "Feed",
+    "Gap",
+    "Health",
+    "Instrument",
+    "InstrumentUpdate",
+    "Instruments",
+    "Integrity",
+    "Lagged",
+    "LineClosed",
+    "LineDown",
+    "LineError",
+    "LineUp",
+    "Live",
+    "MarketEvent",
+    "Notice",
+    "PriceLevel",
+    "ProtocolError",
+    "Reading",
+    "Refused",
+    "Runtime",
+    "Side",
+    "SlowConsumer",
+    "Source",
+    "Stale",
+    "StartupError",
+    "Subscription",
+    "Ticker",
+    "TickerUpdate",
+    "Trade",
+    "TradeGap",
+    "Trades",
+    "UpgradeRejected",
+    "UsageError",
+    "VenueMode",
+    "VenueStatus",
+    "real_runtime",
+]

@@ -25,8 +25,8 @@ class Demand:
 
     want: Callable[[StreamKey, SubscriptionKey], None]
     """Called when a stream needs this subscription from now on."""
-    drop: Callable[[StreamKey, SubscriptionKey, bool], None]
-    """Called when a subscription is not needed any more; the flag says that another takes its place at once."""
+    drop: Callable[[StreamKey, SubscriptionKey], None]
+    """Called when a subscription is not needed any more, before another of the same stream is wanted."""
     _readers: dict[StreamKey, dict[_WireTopic, int]] = attrs.field(factory=dict, init=False)
     _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict, init=False)
 
@@ -62,7 +62,7 @@ class Demand:
             return
         if before is not None:
             del self._wanted[key]
-            self.drop(key, before, after is not None)
+            self.drop(key, before)
         if after is not None:
             self._wanted[key] = after
             self.want(key, after)

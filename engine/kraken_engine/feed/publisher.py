@@ -68,9 +68,13 @@ class Publisher:
         self._latest.pop(key, None)
         self.freshness.forget(key)
 
-    def observe(self, observer: Callable[[StreamKey, Event], None]) -> None:
-        """Call ``observer`` for everything published, before any reader sees it: recorders and judges."""
+    def observe(self, observer: Callable[[StreamKey, Event], None]) -> Callable[[], None]:
+        """Call ``observer`` for everything published, before any reader sees it, until the returned function is called.
+
+        For recorders and judges: an observer must not raise, and must be quick.
+        """
         self._observers.append(observer)
+        return lambda: self._observers.remove(observer)
 
     def attach(self, subscription: Subscription, key: StreamKey) -> None:
         """Let ``subscription`` read ``key`` from now on; it starts with what is true now."""

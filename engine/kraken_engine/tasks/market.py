@@ -1,0 +1,193 @@
+"""``open_market``: market data of one venue, as a scope.
+
+::
+
+    open_market()                          leaving the block ends everything below it
+    ├─ embedded venue (only simulated)     the exchange, on an in-memory network
+    └─ background (nursery)
+       └─ market line A (supervisor)       connect, run, back off, again
+          └─ session (per connection)
+             ├─ reader · writer · liveness
+             └─ channel: book · ticker · trade · ohlc · instrument
+
+State and publisher are plain synchronous objects that live here; the publisher outlives its sources, so consumers see
+the last notice and then the end of their stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import final
+
+import attrs
+import trio
+
+from kraken_engine.config import Config
+from kraken_engine.control.connect_budget import ConnectBudget
+from kraken_engine.errors import StartupError
+from kraken_engine.feed.demand import Demand
+from kraken_engine.feed.feed import Feed
+from kraken_engine.feed.publisher import Publisher
+from kraken_engine.feed.topics import Health
+from kraken_engine.model import Instrument
+from kraken_engine.monitor.kpis import Kpis
+from kraken_engine.normalise.events import Event, LineDown
+from kraken_engine.runtime import Runtime, real_runtime
+from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.subscriptions import SubscriptionKey
+from kraken_engine.tasks.line import Line, LineStatistics
+from kraken_engine.tasks.scope import open_background
+from kraken_engine.tasks.supervisor import run_line
+from kraken_engine.venue.shells.memory import MemoryNetwork
+from kraken_engine.venue.shells.server import VenueServer, VenueSettings, open_venue
+from kraken_engine.wire.endpoints import parse_endpoint
+
+__all__ = ["Market", "MarketStatistics", "open_market"]
+
+
+@attrs.frozen(kw_only=True)
+class MarketStatistics:
+    """What a market did so far."""
+
+    lines: tuple[LineStatistics, ...]
+    published: int
+    """Market data events handed to the feed."""
+
+    @property
+    def frames(self) -> int:
+        """Text frames received."""
+        return sum(line.frames for line in self.lines)
+
+    @property
+    def frames_per_read(self) -> float:
+        """Text frames cut from one socket read, on average."""
+        reads = sum(line.reads for line in self.lines)
+        return self.frames / reads if reads else 0.0
+
+    @property
+    def books_verified(self) -> int:
+        """Checksums that matched."""
+        return sum(line.books_verified for line in self.lines)
+
+    @property
+    def books_mismatched(self) -> int:
+        """Checksums that did not; each dropped its book at once."""
+        return sum(line.books_mismatched for line in self.lines)
+
+
+@final
+class Market:
+    """An open market; made by :func:`open_market`."""
+
+    def __init__(
+        self, *, feed: Feed, publisher: Publisher, line: Line, kpis: Kpis, runtime: Runtime, venue: VenueServer | None
+    ) -> None:
+        self.feed = feed
+        """Streams and current values."""
+        self.health = Health()
+        """The topic of every notice: lines, venue status, gaps, resyncs."""
+        self.venue = venue
+        """The embedded venue of a simulated configuration, with its faults and its own truth; else None."""
+        self._publisher = publisher
+        self._line = line
+        self._kpis = kpis
+        self._runtime = runtime
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """Every tradable pair by symbol, kept up to date."""
+        return MappingProxyType(self._line.instruments)
+
+    @property
+    def publisher(self) -> Publisher:
+        """What recorders and judges attach to; applications use :attr:`feed`."""
+        return self._publisher
+
+    def statistics(self) -> MarketStatistics:
+        """Return the counters of all lines."""
+        return MarketStatistics(lines=(self._line.statistics(),), published=self._publisher.published)
+
+    def kpis(self) -> dict[str, float]:
+        """Return the six key figures by name (percent, per second, per minute, milliseconds, counts)."""
+        return self._kpis.values(now=self._runtime.clock.now())
+
+
+@asynccontextmanager
+async def open_market(config: Config, *, runtime: Runtime | None = None) -> AsyncIterator[Market]:
+    """Open the market data of ``config`` for as long as the block lasts. Needs no keys and no REST.
+
+    Args:
+        config: The settings; ``Config.simulated()`` brings a venue of its own.
+        runtime: The world to run in; the real one when not given.
+
+    Raises:
+        StartupError: not ready within ``config.startup_timeout_s``; every reason is listed.
+        ConfigError: the settings cannot work.
+        EngineFailed: a background task failed later; the body was cancelled.
+    """
+    runtime = runtime or real_runtime()
+    if config.venue is None:
+        async with _open_market(config, runtime, None) as market:
+            yield market
+        return
+    memory = attrs.evolve(runtime, network=MemoryNetwork())
+    simulated = config.venue
+    settings = VenueSettings(symbols=simulated.symbols, rate=simulated.rate, seed=simulated.seed)
+    async with open_venue(memory, settings) as venue:
+        at_venue = attrs.evolve(config, public_url=venue.ws_url)
+        async with _open_market(at_venue, memory, venue) as market:
+            yield market
+
+
+@asynccontextmanager
+async def _open_market(config: Config, runtime: Runtime, venue: VenueServer | None) -> AsyncIterator[Market]:
+    publisher = Publisher()
+    kpis = Kpis(now=runtime.clock.now())
+    line = Line(
+        name="market A",
+        endpoint=parse_endpoint(config.public_url),
+        runtime=runtime,
+        config=config,
+        publisher=publisher,
+        kpis=kpis,
+        instruments={},
+    )
+
+    feed = Feed(publisher, Demand(want=line.want, drop=line.drop), runtime.clock)
+    budget = ConnectBudget(config.backoff)
+    try:
+        async with open_background("the market") as nursery:
+            line.want(("instrument",), SubscriptionKey(channel="instrument"))
+            nursery.start_soon(run_line, line, budget)
+            await _wait_ready(line, publisher, config)
+            yield Market(feed=feed, publisher=publisher, line=line, kpis=kpis, runtime=runtime, venue=venue)
+    finally:
+        publisher.close()
+
+
+async def _wait_ready(line: Line, publisher: Publisher, config: Config) -> None:
+    """Wait for the first list of instruments, which proves connection, subscription and decoding at once.
+
+    Raises:
+        StartupError: it did not come in time.
+    """
+    ready = trio.Event()
+    failures: dict[str, None] = {}
+    line.on_instruments = ready.set
+
+    def note(_: StreamKey, event: Event) -> None:
+        if isinstance(event, LineDown):
+            failures[event.reason] = None
+
+    stop = publisher.observe(note)
+    try:
+        with trio.move_on_after(config.startup_timeout_s):
+            await ready.wait()
+    finally:
+        stop()
+        line.on_instruments = None
+    if not ready.is_set():
+        seen = list(failures) or ["connected, but the venue sent no instruments"]
+        raise StartupError([f"no market data within {config.startup_timeout_s:g} s", *seen[-10:]])

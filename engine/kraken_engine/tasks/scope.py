@@ -1,0 +1,75 @@
+"""A nursery that is somebody else's scope: the body's errors leave as themselves, ours as one ``EngineFailed``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from kraken_engine.errors import EngineError, EngineFailed
+
+__all__ = ["open_background"]
+
+
+@asynccontextmanager
+async def open_background(what: str) -> AsyncIterator[trio.Nursery]:
+    """Open a nursery for background tasks that end with the block.
+
+    Raises:
+        BaseException: whatever the body raised, unwrapped.
+        EngineFailed: a background task failed; the body was cancelled, the cause is the group.
+    """
+    body_error: BaseException | None = None
+    leaving: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as error:
+                body_error = error
+                raise
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        leaving = _verdict(what, group, body_error)
+    # Raised outside the handler: the group must not become the context of an error that is in it.
+    if leaving is not None:
+        raise leaving
+
+
+def _verdict(what: str, group: BaseExceptionGroup[BaseException], body_error: BaseException | None) -> BaseException:
+    rest = group.split(trio.Cancelled)[1]
+    if rest is None:
+        return group  # Only cancellations, from a scope outside: Trio takes them from here.
+    background = rest.split(lambda error: error is body_error)[1]
+    if body_error is not None and not isinstance(body_error, trio.Cancelled):
+        if background is not None:
+            body_error.add_note(f"{what} failed in the background as well: {background!r}")
+        return body_error
+    if background is None:
+        return rest
+    abrupt = background.split(Exception)[1]
+    if abrupt is not None:  # KeyboardInterrupt, SystemExit: whichever task Trio gave it to, it is not ours.
+        return abrupt.exceptions[0] if len(abrupt.exceptions) == 1 else abrupt
+    only = background.exceptions[0] if len(background.exceptions) == 1 else None
+    if isinstance(only, EngineError) and not isinstance(only, EngineFailed):
+        failed: BaseException = EngineFailed(f"{what}: {only}")
+    else:
+        failed = EngineFailed(f"{what} failed in the background: {_summary(background)}")
+    failed.__cause__ = background
+    return failed
+
+
+def _summary(group: BaseExceptionGroup[BaseException]) -> str:
+    names: list[str] = []
+
+    def walk(error: BaseException) -> None:
+        if isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                walk(inner)
+        else:
+            names.append(f"{type(error).__name__}: {error}")
+
+    walk(group)
+    return "; ".join(names[:5]) + (f"; and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,363 @@
+"""One connection of one line: reader, writer, liveness, and a task per channel, ending together.
+
+The reader decodes and sorts; it never waits for market data to be handled, so pings stay answered. Each channel task
+applies its messages to the line's view and publishes what happened, all between two checkpoints. Nobody here closes
+the socket: whoever finds the connection useless ends the session's scope with a reason, and that ``async with``
+cleans up.
+
+=============  ===============================  ==========================================  =====================
+memory channel from, to                         what                                        when full
+=============  ===============================  ==========================================  =====================
+inbox          reader to one channel task       messages of one read of that channel        that channel is resynced
+outbound       channels, liveness to writer     pings and requests to subscribe anew        the asker asks again later
+=============  ===============================  ==========================================  =====================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import trio
+
+from kraken_engine.codec.sniff import sniff
+from kraken_engine.codec.ws_v2 import (
+    Ack,
+    BookMessage,
+    Decoder,
+    InstrumentMessage,
+    OhlcMessage,
+    StatusMessage,
+    TickerMessage,
+    TradeMessage,
+    encode_request,
+)
+from kraken_engine.control.liveness import Liveness, MarkStale, Replace, SendPing
+from kraken_engine.control.tripwire import Tripwire
+from kraken_engine.errors import DecodeError, LineError
+from kraken_engine.normalise.events import InstrumentUpdate
+from kraken_engine.normalise.instruments import venue_status
+from kraken_engine.state.channels import ChannelView, Outcome, Restore
+from kraken_engine.state.freshness import StreamKey
+from kraken_engine.tasks.line import Line
+from kraken_engine.wire.websocket import WebSocket, open_websocket
+
+__all__ = ["run_session"]
+
+_CHANNEL_OF: dict[type, str] = {
+    BookMessage: "book",
+    TickerMessage: "ticker",
+    TradeMessage: "trade",
+    OhlcMessage: "ohlc",
+    InstrumentMessage: "instrument",
+}
+_JUNK_FRAMES = 3
+_JUNK_WINDOW_S = 10.0
+_OUTBOUND_COMMANDS = 1024
+
+
+@attrs.frozen
+class Lost:
+    """In an inbox, at the place where they are missing: messages of ``symbol`` (None: of any) could not be had."""
+
+    why: str
+    symbol: str | None
+
+
+@attrs.frozen
+class Batch:
+    """Messages of one channel, from one socket read, in order."""
+
+    messages: list[Any]
+    received_s: float
+
+
+@attrs.frozen
+class Ping:
+    """To the writer: ask the venue for a sign of life."""
+
+
+@attrs.frozen
+class Again:
+    """To the writer: subscribe anew to what stands behind this stream."""
+
+    key: StreamKey
+
+
+@attrs.frozen
+class Wake:
+    """To the writer: the wishes changed, look at them."""
+
+
+Command = Ping | Again | Wake
+
+
+async def run_session(line: Line) -> LineError:
+    """Open one connection of ``line``, run it until it ends, and return why it ended.
+
+    Returns rather than raises, so that only bugs travel as exceptions.
+    """
+    session = _Session(line)
+    try:
+        async with (
+            open_websocket(line.runtime, line.endpoint, line.config.wire, session.deliver) as websocket,
+            trio.open_nursery() as nursery,
+        ):
+            session.begin(nursery.cancel_scope)
+            for view in line.views.values():
+                nursery.start_soon(_run_channel, session, view.channel)
+            nursery.start_soon(_run_writer, session, websocket)
+            nursery.start_soon(_run_liveness, session)
+            session.end(await websocket.wait_closed())
+    except LineError as error:
+        session.end(error)
+    finally:
+        session.close()
+    assert session.reason is not None
+    return session.reason
+
+
+class _Session:
+    """What the tasks of one connection share. Everything but the reader is synchronous."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self.scope: trio.CancelScope | None = None
+        self.reason: LineError | None = None
+        self.liveness = Liveness(line.config.liveness)
+        self.outbound_send, self.outbound_receive = trio.open_memory_channel[Command](_OUTBOUND_COMMANDS)
+        self.inbox_send: dict[str, trio.MemorySendChannel[Batch]] = {}
+        self.inbox_receive: dict[str, trio.MemoryReceiveChannel[Batch]] = {}
+        self.overrun: dict[str, bool] = {}
+        self._decoder = Decoder()
+        self._junk = Tripwire(_JUNK_FRAMES, _JUNK_WINDOW_S)
+        self._greeted = False
+        self._suspects: list[StreamKey] = []
+        self._prove_at = math.inf
+        for channel in line.views:
+            send, receive = trio.open_memory_channel[Batch](line.config.feed.inbox_batches)
+            self.inbox_send[channel], self.inbox_receive[channel] = send, receive
+            self.overrun[channel] = False
+
+    def begin(self, scope: trio.CancelScope) -> None:
+        """The upgrade has succeeded: subscribe, and judge from now on."""
+        self.scope = scope
+        if not self._greeted:
+            self.liveness.connected(now=self.line.now())
+        self.line.connected(self)
+        if self.reason is not None:
+            scope.cancel()
+
+    def end(self, reason: LineError) -> None:
+        """End the connection; the first reason counts."""
+        if self.reason is None:
+            self.reason = reason
+        if self.scope is not None:
+            self.scope.cancel()
+
+    def close(self) -> None:
+        """Close every channel end this session made."""
+        self.outbound_send.close()
+        self.outbound_receive.close()
+        for channel, send in self.inbox_send.items():
+            send.close()
+            self.inbox_receive[channel].close()
+
+    def poke(self) -> None:
+        """Let the writer look at the wishes of the line."""
+        self.ask(Wake())
+
+    def again(self, key: StreamKey) -> None:
+        """Let the writer subscribe anew to what stands behind ``key``."""
+        self.ask(Again(key))
+
+    def settle(self, outcomes: Iterable[Outcome]) -> None:
+        """Publish what happened, and ask anew for what only a snapshot heals."""
+        for key, outcome in outcomes:
+            if isinstance(outcome, Restore):
+                self.again(key)
+            else:
+                self.line.publisher.publish(key, outcome)
+
+    def prove_suspects(self, *, now: float) -> None:
+        """Ask anew for streams that stayed quiet since the line spoke again: only data makes them live."""
+        if now >= self._prove_at:
+            self._prove_at = math.inf
+            suspects, self._suspects = self._suspects, []
+            for key in suspects:
+                if self.line.publisher.freshness.stale(key) is not None:
+                    self.again(key)
+
+    def ask(self, command: Command) -> bool:
+        """Hand a command to the writer; return False when its queue is full (who asks, asks again later)."""
+        try:
+            self.outbound_send.send_nowait(command)
+        except (trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
+            return False
+        return True
+
+    # -- the reader
+
+    async def deliver(self, frames: list[bytes], received_s: float) -> None:
+        """Take the text frames of one socket read: decode, answer to bookkeeping, sort the rest by channel."""
+        line = self.line
+        line.counters.reads += 1
+        line.counters.frames += len(frames)
+        if not self._greeted:
+            self._greeted = True
+            self.liveness.connected(now=received_s)
+            line.greeted(now=received_s)
+        if self.liveness.frame(now=received_s):
+            self._suspects = line.stream_keys()
+            self._prove_at = received_s + line.config.liveness.stale_after_s
+        step = line.config.feed.batch_messages
+        for start in range(0, len(frames), step):
+            if start:
+                await trio.lowlevel.checkpoint()
+            self._sort(frames[start : start + step], received_s)
+
+    def _sort(self, frames: list[bytes], received_s: float) -> None:
+        decode = self._decoder.decode
+        sorted_: dict[str, list[Any]] = {}
+        for frame in frames:
+            try:
+                message = decode(frame)
+            except DecodeError as error:
+                self._undecodable(frame, error, received_s, sorted_)
+                continue
+            channel = _CHANNEL_OF.get(type(message))
+            if channel is None:
+                self._keep_books(message, received_s)
+            elif channel in sorted_:
+                sorted_[channel].append(message)
+            else:
+                sorted_[channel] = [message]
+        for channel, messages in sorted_.items():
+            try:
+                self.inbox_send[channel].send_nowait(Batch(messages, received_s))
+            except trio.WouldBlock:
+                self.overrun[channel] = True
+                self.line.counters.overruns += 1
+
+    def _keep_books(self, message: Any, received_s: float) -> None:
+        """Handle what is no market data: replies, the venue's state. A heartbeat has done its work by arriving."""
+        line = self.line
+        if type(message) is Ack:
+            line.answered(message, now=received_s)
+            self.poke()
+        elif type(message) is StatusMessage:
+            status = venue_status(message, at_s=received_s, reject=line.reject)
+            if status is not None:
+                line.publisher.announce(status)
+        else:
+            return
+        line.publisher.flush()
+
+    def _undecodable(self, frame: bytes, error: DecodeError, received_s: float, sorted_: dict[str, list[Any]]) -> None:
+        """Skip a frame, but not silently: what it may have changed is unsynchronised from here on."""
+        self.line.reject(error)
+        suspect = sniff(frame)
+        if suspect is not None:
+            channel, symbol = suspect
+            for name in [channel] if channel is not None else list(self.inbox_send):
+                if name in self.inbox_send:
+                    sorted_.setdefault(name, []).append(Lost(f"undecodable frame ({error})", symbol))
+        if self._junk.fault(now=received_s):
+            why = f"{_JUNK_FRAMES} undecodable frames within {_JUNK_WINDOW_S:g} s, last: {error}"
+            self.end(LineError(f"{self.line.name}: {why}"))
+
+
+async def _run_writer(session: _Session, websocket: WebSocket) -> None:
+    """Send what is due: subscriptions in their order and at their pace, and pings. Ends with the session."""
+    line = session.line
+    while True:
+        try:
+            for request in line.subscriptions.due(now=line.now()):
+                await websocket.send(encode_request(request.method, request.params, request.req_id))
+                session.liveness.sent(now=line.now())
+                line.sent(request)
+            for notice in line.subscriptions.take_notices():
+                line.tell(notice)
+            line.publisher.flush()
+            due = line.subscriptions.next_due(now=line.now())
+            command: Command = Wake()
+            with trio.move_on_at(math.inf if due is None else due):
+                command = await session.outbound_receive.receive()
+            if isinstance(command, Ping):
+                await websocket.send(encode_request("ping", None, None))
+            elif isinstance(command, Again):
+                line.subscribe_again(command.key)
+        except LineError as error:
+            session.end(error)
+            return
+
+
+async def _run_liveness(session: _Session) -> None:
+    """Judge the silence of the connection; ends the session, or is ended by it."""
+    line, liveness = session.line, session.liveness
+    while True:
+        await trio.sleep_until(liveness.next_check)
+        now = line.now()
+        for action in liveness.check(now=now):
+            match action:
+                case SendPing():
+                    session.ask(Ping())
+                case MarkStale(reason=reason):
+                    for key in line.stream_keys():
+                        line.publisher.suspect(key, reason, now=now)
+                case Replace(reason=reason):
+                    session.end(LineError(f"{line.name}: {reason}"))
+        line.publisher.flush()
+        session.prove_suspects(now=now)
+
+
+async def _run_channel(session: _Session, channel: str) -> None:
+    """Apply one channel's messages to the line's view and publish the outcome, until the session ends."""
+    line = session.line
+    view = line.views[channel]
+    inbox = session.inbox_receive[channel]
+    while True:
+        due = view.next_due
+        batch = None
+        with trio.move_on_at(math.inf if due is None else due):
+            batch = await inbox.receive()
+        if session.overrun[channel]:
+            # What was dropped is newer than what is still queued: none of it can be applied any more.
+            session.overrun[channel] = False
+            _drain(inbox)
+            session.settle(view.lose("this channel's inbox overran", now=line.now()))
+        elif batch is None:
+            session.settle(view.tick(now=line.now()))
+        else:
+            _apply(session, view, batch)
+        line.publisher.flush()
+
+
+def _apply(session: _Session, view: ChannelView, batch: Batch) -> None:
+    line = session.line
+    received_s = batch.received_s
+    publish = line.publisher.publish
+    for message in batch.messages:
+        if type(message) is Lost:
+            session.settle(view.lose(message.why, now=received_s, symbol=message.symbol))
+            continue
+        for key, outcome in view.receive(message, received_s=received_s):
+            if type(outcome) is Restore:
+                session.again(key)
+            else:
+                publish(key, outcome)
+                if type(outcome) is InstrumentUpdate:
+                    session.settle(line.instruments_changed(outcome))
+        if message.type == "snapshot":
+            line.arrived(view.channel, message)
+    line.handled(len(batch.messages), received_s)
+
+
+def _drain(inbox: trio.MemoryReceiveChannel[Batch]) -> None:
+    try:
+        while True:
+            inbox.receive_nowait()
+    except trio.WouldBlock:
+        return

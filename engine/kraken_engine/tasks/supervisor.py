@@ -1,0 +1,39 @@
+"""Keeps one line connected: connect, run, back off, again, within the limits of the process."""
+
+from __future__ import annotations
+
+import trio
+
+from kraken_engine.control.connect_budget import ConnectBudget
+from kraken_engine.normalise.events import LineDown
+from kraken_engine.tasks.line import Line
+from kraken_engine.tasks.session import run_session
+
+__all__ = ["run_line"]
+
+
+async def run_line(line: Line, budget: ConnectBudget) -> None:
+    """Run the connections of ``line`` one after the other, until cancelled.
+
+    Owns nothing that outlives a connection but the pauses between them; what the line knows is in ``line``. Only
+    bugs end it: every failure of the network is a reason to try again.
+    """
+    backoff = line.backoff
+    pause_s = 0.0
+    immediate = False
+    while True:
+        await trio.sleep(pause_s + budget.reserve(now=line.now() + pause_s, immediate=immediate))
+        reason = await run_session(line)
+        line.disconnected(str(reason))
+        pause_s = backoff.failed(now=line.now(), floor_s=backoff.floor_s(reason))
+        immediate = pause_s == 0.0
+        line.publisher.announce(
+            LineDown(
+                at_s=line.now(),
+                line=line.name,
+                reason=str(reason),
+                failures=backoff.failures,
+                retry_in_s=pause_s,
+            )
+        )
+        line.publisher.flush()

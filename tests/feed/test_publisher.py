@@ -1,0 +1,137 @@
+"""What readers of a stream, of health, and of current values see of what is published."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from kraken_engine.errors import Stale, UsageError
+from kraken_engine.feed.demand import Demand
+from kraken_engine.feed.feed import Feed
+from kraken_engine.feed.publisher import Publisher
+from kraken_engine.feed.subscription import Bounded
+from kraken_engine.feed.topics import Book, Candles, Health, Ticker, Trades
+from kraken_engine.model import Integrity, Side, Source
+from kraken_engine.normalise.events import Event, LineDown, Live, Trade
+from kraken_engine.runtime import real_runtime
+from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.subscriptions import SubscriptionKey
+
+TRADES = Trades("A/B")
+
+
+class Wire:
+    """Remembers what is subscribed."""
+
+    def __init__(self) -> None:
+        self.keys: dict[StreamKey, SubscriptionKey] = {}
+
+    def want(self, key: StreamKey, subscription: SubscriptionKey) -> None:
+        self.keys[key] = subscription
+
+    def drop(self, key: StreamKey, _: SubscriptionKey) -> None:
+        del self.keys[key]
+
+
+def make() -> tuple[Publisher, Feed, Wire]:
+    publisher, wire = Publisher(), Wire()
+    return publisher, Feed(publisher, Demand(want=wire.want, drop=wire.drop), real_runtime().clock), wire
+
+
+def trade(n: int, at: float = 0.0) -> Trade:
+    return Trade(
+        symbol="A/B", source=Source.WEBSOCKET_V2, received_s=at, venue_time=None, integrity=Integrity.VERIFIED,
+        side=Side.BUY, price=Decimal(1), qty=Decimal(1), order_type="limit", trade_id=n,
+    )  # fmt: skip
+
+
+async def drain(publisher: Publisher, subscription: object) -> list[Event]:
+    publisher.flush()
+    publisher.close()
+    return [event async for event in subscription]  # type: ignore[attr-defined] # a Subscription
+
+
+async def test_events_reach_the_readers_of_their_stream_and_nobody_else() -> None:
+    publisher, feed, _ = make()
+    async with feed.subscribe(TRADES, on_full=Bounded()) as mine, feed.subscribe(Trades("C/D")) as other:
+        publisher.publish(TRADES.key, trade(1))
+        assert [type(e) for e in await drain(publisher, mine)] == [Live, Trade]
+        assert [e async for e in other] == []
+
+
+async def test_health_sees_every_notice_and_a_stream_sees_its_own() -> None:
+    publisher, feed, _ = make()
+    async with feed.subscribe(Health()) as health, feed.subscribe(TRADES) as mine:
+        publisher.publish(TRADES.key, trade(1))
+        publisher.publish(TRADES.key, Stale("trade", "A/B", "why", since_s=0.0))
+        publisher.announce(LineDown(at_s=0, line="A", reason="r", failures=1, retry_in_s=0))
+        assert [type(e) for e in await drain(publisher, health)] == [Live, Stale, LineDown]
+        assert [type(e) for e in [e async for e in mine]] == [Live, Trade, Stale]
+
+
+async def test_a_late_reader_starts_with_what_is_true_now() -> None:
+    publisher, feed, _ = make()
+    async with feed.subscribe(TRADES):
+        publisher.publish(TRADES.key, trade(1))
+        async with feed.subscribe(TRADES) as late:
+            publisher.publish(TRADES.key, Stale("trade", "A/B", "why", since_s=0.0))
+            async with feed.subscribe(TRADES) as later:
+                publisher.close()
+                assert [type(e) for e in [e async for e in later]] == [Stale]
+        assert [type(e) for e in [e async for e in late]] == [Trade, Stale]
+
+
+async def test_a_current_value_says_its_source_age_and_integrity_and_raises_stale_when_it_is() -> None:
+    publisher, feed, _ = make()
+    async with feed.subscribe(TRADES):
+        with pytest.raises(Stale, match="no value yet"):
+            feed.latest(TRADES)
+        now = real_runtime().clock.now()
+        publisher.publish(TRADES.key, trade(1, at=now - 5))
+        reading = feed.latest(TRADES)
+        assert reading.value.trade_id == 1
+        assert reading.source is Source.WEBSOCKET_V2
+        assert reading.integrity is Integrity.VERIFIED
+        assert reading.age_s >= 5
+        publisher.publish(TRADES.key, Stale("trade", "A/B", "the line is quiet", since_s=now))
+        with pytest.raises(Stale, match="the line is quiet"):
+            feed.latest(TRADES)
+        old = feed.latest(TRADES, allow_stale=True)
+        assert old.integrity is Integrity.RESYNCING
+        assert old.stale is not None
+
+
+async def test_topics_are_subscribed_while_somebody_reads_them() -> None:
+    _, feed, wire = make()
+    async with feed.subscribe(Book("A/B"), Ticker("A/B")):
+        async with feed.subscribe(Book("A/B", 100)):
+            assert wire.keys[("book", "A/B")].depth == 100
+        assert wire.keys[("book", "A/B")].depth == 10
+        assert ("ticker", "A/B") in wire.keys
+    assert wire.keys == {}
+
+
+@pytest.mark.parametrize("symbol", ["", "BTC", "BTC/USD/EUR", "BTC\n/USD", "B" * 30 + "/USD", 5])
+def test_a_symbol_that_cannot_be_one_is_refused_with_an_example(symbol: str) -> None:
+    with pytest.raises(UsageError, match="expected BASE/QUOTE such as BTC/USD"):
+        Ticker(symbol)
+
+
+def test_depths_intervals_and_triggers_the_venue_does_not_have_are_refused() -> None:
+    with pytest.raises(UsageError, match="depth: expected one of"):
+        Book("A/B", 11)
+    with pytest.raises(UsageError, match="interval_min: expected one of"):
+        Candles("A/B", 2)
+    with pytest.raises(UsageError, match="trigger: expected bbo or trades"):
+        Ticker("A/B", "x")  # type: ignore[arg-type] # that is the point
+
+
+async def test_what_is_no_topic_is_refused() -> None:
+    _, feed, _ = make()
+    with pytest.raises(UsageError, match="at least one topic"):
+        async with feed.subscribe():
+            pass
+    with pytest.raises(UsageError, match="expected topics"):
+        async with feed.subscribe("BTC/USD"):  # type: ignore[arg-type] # that is the point
+            pass
