@@ -24,6 +24,9 @@ from kraken_engine.normalise.book_view import VERIFIED_LEVELS, BookView
 
 __all__ = ["BookFault", "ChecksumMismatch", "OrderBook"]
 
+_PRICE_PATH = "$.data[0].*.price"
+_QTY_PATH = "$.data[0].*.qty"
+
 
 class BookFault(ProtocolError):
     """A message does not fit the book; the book has been emptied. Stays inside ``state``."""
@@ -50,9 +53,10 @@ class OrderBook:
         self._bids = _Side(-1, depth)
         self._checksum: int | None = None
         """Checksum of the last message, which matched; None: there is no book."""
-        self._instrument: tuple[int, int] | None = None
-        self._price = Scale(0)
-        self._qty = Scale(0)
+        self._instrument = (0, 0)
+        """Decimals of price and quantity that the instrument announces."""
+        self._price = Scale(0, _PRICE_PATH)
+        self._qty = Scale(0, _QTY_PATH)
 
     def __repr__(self) -> str:
         return f"OrderBook({self.symbol!r}, depth={self.depth}, verified={self._checksum is not None})"
@@ -125,20 +129,19 @@ class OrderBook:
         )
 
     def _begin(self, data: BookData, *, snapshot: bool) -> None:
-        """Make ready for the levels of ``data``: a snapshot starts from nothing and settles the precision."""
-        if not snapshot:
-            if self._checksum is None:
-                raise BookFault("update without a snapshot")
+        """Make ready for the levels of ``data``: a snapshot starts from nothing, and settles the precision."""
+        if snapshot:
+            self.clear()
+        elif self._checksum is None:
+            raise BookFault("update without a snapshot")
+        if self._asks.keys or self._bids.keys:
             return
-        self.clear()
-        price_decimals, qty_decimals = self._instrument or (0, 0)
         both = (*data.asks[: 2 * self.depth], *data.bids[: 2 * self.depth])
+        price_decimals, qty_decimals = self._instrument
         price_decimals = max(price_decimals, _decimals(level.price for level in both))
         qty_decimals = max(qty_decimals, _decimals(level.qty for level in both))
-        if price_decimals != self._price.decimals:
-            self._price = Scale(price_decimals, "$.data[0].*.price")
-        if qty_decimals != self._qty.decimals:
-            self._qty = Scale(qty_decimals, "$.data[0].*.qty")
+        if (price_decimals, qty_decimals) != self.precision:
+            self._price, self._qty = Scale(price_decimals, _PRICE_PATH), Scale(qty_decimals, _QTY_PATH)
 
 
 class _Side:
