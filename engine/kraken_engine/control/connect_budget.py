@@ -7,6 +7,7 @@ attempt, whichever line makes it, first gets its starting time here. Knows nothi
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterator
 
 import attrs
 
@@ -24,25 +25,40 @@ class ConnectBudget:
 
     settings: BackoffSettings
     _starts: list[float] = attrs.field(factory=list[float], init=False)
-    """Sorted starting times, past and promised, that may still share a window with a new one."""
+    """Sorted starting times, past and promised. As a line waits for its promise, they are few."""
 
     def reserve(self, *, now: float, immediate: bool = False) -> float:
-        """Book one attempt and return how many seconds it has to wait before it starts.
+        """Book one attempt at the first time that fits, and return how many seconds that is after ``now``.
 
         Args:
-            now: monotonic seconds.
+            now: the earliest start, monotonic seconds; at most ``window_s`` ahead; delays nobody until then.
             immediate: the one immediate retry of a healthy period (:meth:`Backoff.failed` returned 0.0): it need not
                 keep the gap, but it does count in the window.
         """
-        starts, settings = self._starts, self.settings
-        del starts[: bisect.bisect_right(starts, now - settings.window_s)]
-        if len(starts) < settings.max_attempts:
-            start = now if immediate or not starts else max(now, starts[-1] + settings.min_gap_s)
-        else:
-            start = max(starts[-1] + settings.min_gap_s, starts[-settings.max_attempts] + settings.window_s)
-        bisect.insort(starts, start)
+        del self._starts[: bisect.bisect_right(self._starts, now - 2 * self.settings.window_s)]
+        gap_s = 0.0 if immediate else self.settings.min_gap_s
+        start = next(start for start in self._candidates(now, gap_s) if self._fits(start, gap_s))
+        bisect.insort(self._starts, start)
         return start - now
 
     def attempts(self, *, now: float) -> int:
-        """Return the attempts of the last ``window_s``, promised ones included."""
+        """Return the attempts since ``window_s`` ago, promised ones included."""
         return len(self._starts) - bisect.bisect_right(self._starts, now - self.settings.window_s)
+
+    def _candidates(self, now: float, gap_s: float) -> Iterator[float]:
+        """Return the times worth a try, in order: the first that fits is the first of all, and the last always fits."""
+        yield now
+        window_s = self.settings.window_s
+        later = {start + pause_s: None for start in self._starts for pause_s in (gap_s, window_s)}
+        yield from sorted(time for time in later if time > now)
+        yield max(now, self._starts[-1]) + gap_s + window_s
+
+    def _fits(self, start: float, gap_s: float) -> bool:
+        starts, most = self._starts, self.settings.max_attempts
+        place = bisect.bisect_right(starts, start)
+        if place > 0 and start < starts[place - 1] + gap_s:
+            return False
+        if place < len(starts) and starts[place] < start + gap_s:
+            return False
+        around = [*starts[max(0, place - most) : place], start, *starts[place : place + most]]
+        return all(late >= early + self.settings.window_s for early, late in zip(around, around[most:], strict=False))
