@@ -44,7 +44,7 @@ PONG = (
 )
 ACK = (
     b'{"method":"subscribe","req_id":11,"result":{"channel":"book","depth":10,"snapshot":true,"symbol":"BTC/USD",'
-    b'"warnings":["this is deprecated"]},"success":true,"time_in":"2024-05-19T16:27:13Z","time_out":"2024-05-19T16:27:13Z"}'
+    b'"warnings":["this is deprecated"]},"success":true,"time_in":"2024-05-19T16:27:13Z"}'
 )
 REFUSAL = b'{"error":"Currency pair not supported XBT/USD","method":"subscribe","success":false,"symbol":"XBT/USD"}'
 PRIVATE_REFUSAL = (
@@ -56,9 +56,10 @@ MARKET_FRAMES = [SNAPSHOT, UPDATE, TICKER, TRADE, OHLC, INSTRUMENT, STATUS, HEAR
 FRAMES = [*MARKET_FRAMES, PONG, ACK, REFUSAL, PRIVATE_REFUSAL, EXECUTIONS]
 
 _HOSTILE_TOKENS = [
-    b"NaN", b"Infinity", b"-Infinity", b"1e999999999", b"1E-99", b"9" * 5000, b"0." + b"9" * 5000, b"-0", b"-0.0", b"01",
-    b"1.", b".5", b"+1", b"0x1", b"null", b"true", b'"5"', b'"\\ud800"', b'"\\udc00x"', b'"\xff"', b"[" * 40 + b"]" * 40,
-    b"[" * 3000, b'{"a":' * 50 + b"1" + b"}" * 50, b'{"a":1,"a":2}', b'"' + b'\\"' * 2000, b"18446744073709551616", b"",
+    b"NaN", b"Infinity", b"-Infinity", b"1e999999999", b"1E-99", b"9" * 5000, b"0." + b"9" * 5000, b"-0", b"-0.0",
+    b"01", b"1.", b".5", b"+1", b"0x1", b"null", b"true", b'"5"', b'"\\ud800"', b'"\\udc00x"', b'"\xff"', b"",
+    b"[" * 40 + b"]" * 40, b"[" * 3000, b'{"a":' * 50 + b"1" + b"}" * 50, b'{"a":1,"a":2}',
+    b'"' + b'\\"' * 2000, b"18446744073709551616",
 ]  # fmt: skip
 
 json_values = st.recursive(
@@ -67,10 +68,14 @@ json_values = st.recursive(
     max_leaves=12,
 )
 
-_NAMES = ["channel", "method", "type", "data", "symbol", "bids", "asks", "price", "qty", "checksum", "success", "result",
-          "req_id", "error", "assets", "pairs", "system", "connection_id", "warnings", "depth", "last", "trade_id"]  # fmt: skip
-_WORDS = ["book", "ticker", "trade", "ohlc", "instrument", "status", "heartbeat", "snapshot", "update", "subscribe", "pong",
-          "executions", "BTC/USD", "buy", "limit"]  # fmt: skip
+_NAMES = [
+    "channel", "method", "type", "data", "symbol", "bids", "asks", "price", "qty", "checksum", "success", "result",
+    "req_id", "error", "assets", "pairs", "system", "connection_id", "warnings", "depth", "last", "trade_id",
+]  # fmt: skip
+_WORDS = [
+    "book", "ticker", "trade", "ohlc", "instrument", "status", "heartbeat", "snapshot", "update", "subscribe", "pong",
+    "executions", "BTC/USD", "buy", "limit",
+]  # fmt: skip
 
 
 def _like(leaf: st.SearchStrategy[object]) -> st.SearchStrategy[object]:

@@ -18,6 +18,7 @@ MAX_DEPTH = 32
 """Deepest nesting accepted; the venue's deepest has 4."""
 
 _ALL_BUT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # possessive, closing quote optional: linear
 
 
@@ -39,15 +40,15 @@ def check_caps(frame: bytes, max_bytes: int = MAX_FRAME_BYTES) -> None:
 
 
 def _too_deep(frame: bytes) -> bool:
-    """Tell whether the brackets alone, those inside strings included, may nest too deep.
+    """Tell whether the brackets alone, those inside strings included, nest too deep.
 
-    Each round removes the innermost pairs, in C; what is left after ``MAX_DEPTH`` rounds nests deeper, or does not
-    match up at all, and then the parser will refuse it: only openers left over can make it recurse.
+    Both kinds count as one here; each round removes the innermost pairs, in C. Openers that are left without a
+    match make no JSON, and the parser will refuse them, unless they are so many that it must not see them.
     """
-    skeleton = frame.translate(None, _ALL_BUT_BRACKETS)
+    skeleton = frame.translate(_ONE_KIND, _ALL_BUT_BRACKETS)
     for _ in range(MAX_DEPTH):
-        inner = skeleton.replace(b"[]", b"").replace(b"{}", b"")
-        if len(inner) == len(skeleton):
-            break
-        skeleton = inner
-    return skeleton.count(b"[") + skeleton.count(b"{") > MAX_DEPTH
+        outer = skeleton.replace(b"[]", b"")
+        if len(outer) == len(skeleton):
+            return outer.count(b"[") > MAX_DEPTH
+        skeleton = outer
+    return b"[" in skeleton
