@@ -30,7 +30,7 @@ from kraken_engine.codec.ws_v2 import (
     TradeMessage,
 )
 from kraken_engine.config import SubscriptionSettings
-from kraken_engine.errors import ConfigError, DecodeError
+from kraken_engine.errors import ConfigError, DecodeError, Stale
 from kraken_engine.model import BOOK_DEPTHS, Instrument
 from kraken_engine.normalise.instruments import instrument_update, venue_status
 from kraken_engine.normalise.market_data import candles, ticker_updates, trades
@@ -58,7 +58,7 @@ class Frame:
 
 @attrs.frozen
 class Rejection:
-    """A frame, or an element of one, that was left out."""
+    """A frame, or an element of one, that was left out, or that cost a book."""
 
     line: int
     reason: str
@@ -87,6 +87,8 @@ class ReplaySummary:
     rejected: int
     rejections: tuple[Rejection, ...]
     """The first of them, with reasons."""
+    losses: tuple[Rejection, ...]
+    """Where a book that was shown had to be withdrawn, and why (the first of them)."""
     events: dict[str, int]
     """What consumers would have received, by type."""
     books: dict[str, BookTally]
@@ -100,6 +102,7 @@ class ReplaySummary:
             "decoded": self.decoded,
             "rejected": self.rejected,
             "rejections": [attrs.asdict(rejection) for rejection in self.rejections],
+            "losses": [attrs.asdict(loss) for loss in self.losses],
             "events": self.events,
             "books": {symbol: attrs.asdict(tally) for symbol, tally in self.books.items()},
             "unknown_channels": self.unknown_channels,
@@ -176,6 +179,7 @@ class Replay:
         self._decoded = 0
         self._rejected = 0
         self._rejections: list[Rejection] = []
+        self._losses: list[Rejection] = []
         self._events: dict[str, int] = {}
 
     def feed(self, frame: Frame) -> None:
@@ -199,6 +203,7 @@ class Replay:
             decoded=self._decoded,
             rejected=self._rejected,
             rejections=tuple(self._rejections),
+            losses=tuple(self._losses),
             events=dict(sorted(self._events.items())),
             books={symbol: book.tally() for symbol, book in sorted(self._books.items())},
             unknown_channels=dict(self._decoder.unknown_channels),
@@ -262,6 +267,8 @@ class Replay:
         for event in events:
             name = type(event).__name__
             self._events[name] = self._events.get(name, 0) + 1
+            if isinstance(event, Stale) and len(self._losses) < MAX_REJECTIONS:
+                self._losses.append(Rejection(self._line, str(event)))
             if self._publish is not None:
                 self._publish(event)
 
