@@ -1,0 +1,72 @@
+"""``kraken-engine replay``: recordings through the code that live data takes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal
+
+from kraken_engine.cli.output import print_json
+from kraken_engine.cli.parameters import Flag
+from kraken_engine.errors import ConfigError
+from kraken_engine.model import Instrument
+from kraken_engine.runtime import Files, real_runtime
+from kraken_engine.store.instrument_file import read_instruments
+from kraken_engine.store.recording import ReplaySummary, is_legacy, read_frames, replay_frames
+
+__all__ = ["replay"]
+
+_Protocol = Literal["auto", "v1", "v2"]
+
+
+def replay(
+    file: str,
+    /,
+    *files: str,
+    protocol: _Protocol = "auto",
+    instruments: str | None = None,
+    json: Flag = False,
+) -> int:
+    """Play recordings of raw WebSocket frames through the decoder, the checks and the books.
+
+    Parameters
+    ----------
+    file
+        A recording: one frame a line, or one JSON document.
+    files
+        More recordings; each starts afresh.
+    protocol
+        What was recorded; auto looks at the frames.
+    instruments
+        A file with the precisions of the pairs, for recordings that lost trailing zeros.
+    json
+        Print one line of JSON per file.
+    """
+    disk = real_runtime().files
+    known = read_instruments(disk, instruments) if instruments is not None else ()
+    for path in (file, *files):
+        summary = _replay_one(disk, path, protocol, known)
+        if json:
+            print_json({"file": path, **summary.as_json()})
+        else:
+            _report(path, summary)
+    return 0
+
+
+def _replay_one(disk: Files, path: str, protocol: _Protocol, instruments: tuple[Instrument, ...]) -> ReplaySummary:
+    frames = read_frames(disk, path)
+    if protocol == "v1" or (protocol == "auto" and is_legacy(frames)):
+        raise ConfigError(f"{path}: recordings of WebSocket v1 are not supported in this version, only v2")
+    return replay_frames(frames, instruments=instruments)
+
+
+def _report(path: str, summary: ReplaySummary) -> None:
+    lines = [f"{path}: {summary.frames} frames, {summary.decoded} decoded, {summary.rejected} rejected"]
+    lines += [f"  line {rejection.line}: {rejection.reason}" for rejection in summary.rejections[:20]]
+    if summary.rejected > 20:
+        lines.append(f"  and {summary.rejected - 20} more")
+    lines += [f"  {count:>8} {kind}" for kind, count in summary.events.items()]
+    for symbol, book in summary.books.items():
+        counted: dict[str, Any] = {"verified": book.verified, "mismatched": book.mismatched}
+        counted |= {"malformed": book.malformed, "without a snapshot": book.without_snapshot}
+        lines.append(f"  {symbol}: " + ", ".join(f"{count} {what}" for what, count in counted.items()))
+    sys.stdout.write("\n".join(lines) + "\n")
