@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar, final, overload
+from functools import partial
+from typing import Any, Generic, TypeVar, final, overload
 
 import attrs
 
@@ -83,7 +84,7 @@ class Feed:
                 self._demand.add(topic)
                 counted.append(topic)
                 if isinstance(topic, Book):
-                    subscription.transform(topic.key, _Narrow(topic.depth))
+                    subscription.transform(topic.key, partial(_narrow, depth=topic.depth))
                 self._publisher.attach(subscription, topic.key)
             yield subscription
         finally:
@@ -101,7 +102,7 @@ class Feed:
     @overload
     def latest(self, topic: Candles, *, allow_stale: bool = False) -> Reading[Candle]: ...
 
-    def latest(self, topic: Ticker | Book | Trades | Candles, *, allow_stale: bool = False) -> Reading[MarketEvent]:  # pyright: ignore[reportInconsistentOverload]
+    def latest(self, topic: Ticker | Book | Trades | Candles, *, allow_stale: bool = False) -> Reading[Any]:
         """Return the newest value of a stream somebody subscribes to, without waiting.
 
         Raises:
@@ -117,17 +118,12 @@ class Feed:
         if stale is not None and not allow_stale:
             raise Stale(stale.channel, stale.symbol, stale.why, since_s=stale.since_s)
         if isinstance(topic, Book):
-            value = _Narrow(topic.depth)(value)
+            return Reading(value=_narrow(value, topic.depth), stale=stale, clock=self._clock)
         return Reading(value=value, stale=stale, clock=self._clock)
 
 
-@attrs.frozen
-class _Narrow:
-    """Cuts a book down to the depth its reader asked for."""
-
-    depth: int
-
-    def __call__(self, event: Event) -> Event:
-        if isinstance(event, BookUpdate) and event.book.depth > self.depth:
-            return attrs.evolve(event, book=event.book.top(self.depth))
-        return event
+def _narrow(event: Event, depth: int) -> Event:
+    """Return a book cut down to the depth its reader asked for; anything else as it is."""
+    if isinstance(event, BookUpdate) and event.book.depth > depth:
+        return attrs.evolve(event, book=event.book.top(depth))
+    return event

@@ -128,7 +128,7 @@ class Subscription:
         self._transforms[key] = function
 
     def offer(self, key: StreamKey, event: Event) -> None:
-        """Queue ``event`` of stream ``key`` by the rule of this subscription; the caller wakes the reader after its batch."""
+        """Queue ``event`` of stream ``key`` by the rule of this subscription; :meth:`wake` follows after the batch."""
         if self._closed or self._failure is not None:
             return
         if isinstance(event, (Notice, Stale)):

@@ -10,6 +10,7 @@ A message that cannot be trusted is skipped on a stateless channel (ticker, ohlc
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -97,7 +98,7 @@ S = TypeVar("S")
 
 
 @attrs.define
-class _Simple(Generic[S]):
+class _Simple(abc.ABC, Generic[S]):
     """Common ground of the channels with one small state per stream and nothing ever due."""
 
     channel: str = attrs.field(init=False)
@@ -106,9 +107,9 @@ class _Simple(Generic[S]):
     last_reject: DecodeError | None = attrs.field(default=None, init=False)
     _streams: dict[StreamKey, S] = attrs.field(factory=dict, init=False)
 
+    @abc.abstractmethod
     def _begin(self, subscription: SubscriptionKey) -> S:
         """Return the state of a stream of which nothing is known yet."""
-        raise AssertionError("each channel has its own")
 
     def want(self, key: StreamKey, subscription: SubscriptionKey, *, now: float) -> None:  # noqa: ARG002 - books need it
         self._streams[key] = self._begin(subscription)
@@ -163,7 +164,7 @@ class TickerChannel(_Simple[LatestTicker]):
             if latest is None:
                 self.unsubscribed += 1
             else:
-                outcomes.extend((key, event) for event in latest.receive(update))
+                outcomes.extend((key, event) for event in latest.receive(update, now=received_s))
         return outcomes
 
 
@@ -199,7 +200,7 @@ class InstrumentChannel(_Simple[None]):
     channel: str = attrs.field(default="instrument", init=False)
 
     def _begin(self, subscription: SubscriptionKey) -> None:
-        return None
+        del subscription
 
     def receive(self, message: InstrumentMessage, *, received_s: float) -> list[Outcome]:
         """Return the new and changed instruments of one message."""
@@ -235,7 +236,7 @@ class TradeChannel(_Simple[TradeSequence]):
                 answered[key] = trade.symbol
                 if sequence.last_id is None:
                     history[key] = None
-            passed = sequence.receive(trade)
+            passed = sequence.receive(trade, now=received_s)
             if key not in history:
                 outcomes.extend((key, event) for event in passed)
         for key, symbol in answered.items():
@@ -277,7 +278,7 @@ class BookChannel:
         found = self._syncs.pop(symbol, None)
         self._restless.pop(symbol, None)
         if found is not None:
-            counted = found[1].statistics(now=0.0)
+            counted = found[1].statistics()
             self._retired_verified += counted.verified
             self._retired_mismatched += counted.mismatched
 
@@ -289,12 +290,12 @@ class BookChannel:
     @property
     def verified(self) -> int:
         """Checksums that matched, of all books so far."""
-        return self._retired_verified + sum(sync.statistics(now=0.0).verified for _, sync in self._syncs.values())
+        return self._retired_verified + sum(sync.statistics().verified for _, sync in self._syncs.values())
 
     @property
     def mismatched(self) -> int:
         """Checksums that did not match, of all books so far."""
-        return self._retired_mismatched + sum(sync.statistics(now=0.0).mismatched for _, sync in self._syncs.values())
+        return self._retired_mismatched + sum(sync.statistics().mismatched for _, sync in self._syncs.values())
 
     def receive(self, message: BookMessage, *, received_s: float) -> list[Outcome]:
         """Apply a snapshot or an update."""

@@ -216,8 +216,9 @@ class Line:
         """Take one reply of the venue to a subscription."""
         for notice in self.subscriptions.ack(ack, now=now):
             self.tell(notice)
-        if ack.success and ack.method == "subscribe" and ack.channel in self.views:
-            self.views[ack.channel].confirmed(ack.symbol, now=now)
+        view = self.views.get(ack.channel or "")
+        if view is not None and ack.success and ack.method == "subscribe":
+            view.confirmed(ack.symbol, now=now)
 
     def arrived(self, channel: str, message: Any) -> None:
         """A snapshot is here: its subscription has done what it was asked for."""

@@ -344,11 +344,11 @@ def _apply(session: _Session, view: ChannelView, batch: Batch) -> None:
             session.settle(view.lose(message.why, now=received_s, symbol=message.symbol))
             continue
         for key, outcome in view.receive(message, received_s=received_s):
-            if type(outcome) is Restore:
+            if isinstance(outcome, Restore):
                 session.again(key)
             else:
                 publish(key, outcome)
-                if type(outcome) is InstrumentUpdate:
+                if isinstance(outcome, InstrumentUpdate):
                     session.settle(line.instruments_changed(outcome))
         if message.type == "snapshot":
             line.arrived(view.channel, message)
