@@ -43,6 +43,8 @@ from kraken_engine.normalise.events import (
     VenueStatus,
 )
 from kraken_engine.runtime import Runtime, real_runtime
+from kraken_engine.tasks.engine import Engine, open_engine
+from kraken_engine.tasks.market import Market, MarketStatistics, open_market
 
 __all__ = [
     "Book",
@@ -57,6 +59,7 @@ __all__ = [
     "ConnectFailed",
     "DecodeError",
     "DropOldest",
+    "Engine",
     "EngineError",
     "EngineFailed",
     "Event",
@@ -73,7 +76,9 @@ __all__ = [
     "LineError",
     "LineUp",
     "Live",
+    "Market",
     "MarketEvent",
+    "MarketStatistics",
     "Notice",
     "PriceLevel",
     "ProtocolError",
@@ -95,5 +100,7 @@ __all__ = [
     "UsageError",
     "VenueMode",
     "VenueStatus",
+    "open_engine",
+    "open_market",
     "real_runtime",
 ]
