@@ -342,8 +342,11 @@ class SimStream(trio.abc.HalfCloseableStream):
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True
         try:
-            await trio.lowlevel.checkpoint()
-            return await self._receive(most)
+            if self._has_news():
+                await trio.lowlevel.checkpoint()
+            while not self._has_news():
+                await self._sleep_as_reader()
+            return self._take(most)
         finally:
             self._receiving = False
 
@@ -370,27 +373,29 @@ class SimStream(trio.abc.HalfCloseableStream):
         if self._writer is not None:
             self._writer.cancel()
 
-    async def _receive(self, most: int) -> bytes:
-        while True:
-            if self.closed:
-                raise trio.ClosedResourceError
-            now = trio.current_time()
-            if data := self._incoming.take(most, min(now, self.link.reset_at), now):
-                self._trace("rx", self._incoming.label, len(data))
-                if self._incoming.held_bytes <= WINDOW_OPENS_BELOW:
-                    self._peer().window_opened()
-                return data
-            if self.link.reset_at <= now:
-                raise trio.BrokenResourceError(f"{self.link.label}: reset by peer")
-            if self._incoming.ended(now):
-                return b""
-            with trio.CancelScope() as scope:
-                self._reader = scope
-                self.replan()
-                try:
-                    await trio.sleep_forever()
-                finally:
-                    self._reader = None
+    def _has_news(self) -> bool:
+        return self.closed or min(self._incoming.next_due(), self.link.reset_at) <= trio.current_time()
+
+    def _take(self, most: int) -> bytes:
+        if self.closed:
+            raise trio.ClosedResourceError
+        now = trio.current_time()
+        if data := self._incoming.take(most, min(now, self.link.reset_at), now):
+            self._trace("rx", self._incoming.label, len(data))
+            if self._incoming.held_bytes <= WINDOW_OPENS_BELOW:
+                self._peer().window_opened()
+        elif not self._incoming.ended(min(now, self.link.reset_at)):
+            raise trio.BrokenResourceError(f"{self.link.label}: reset by peer")
+        return data
+
+    async def _sleep_as_reader(self) -> None:
+        with trio.CancelScope() as scope:
+            self._reader = scope
+            self.replan()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._reader = None
 
     async def _sleep_as_writer(self) -> None:
         with trio.CancelScope() as scope:
