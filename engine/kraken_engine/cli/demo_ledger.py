@@ -38,13 +38,13 @@ class Ledger:
     """Follow the books of ``symbols`` through the faults made on purpose."""
 
     symbols: Sequence[str]
-    updates: collections.Counter[str] = attrs.field(factory=collections.Counter, init=False)
+    updates: collections.Counter[str] = attrs.field(factory=collections.Counter[str], init=False)
     """Verified books received, by symbol."""
-    gaps: collections.Counter[str] = attrs.field(factory=collections.Counter, init=False)
+    gaps: collections.Counter[str] = attrs.field(factory=collections.Counter[str], init=False)
     """Gaps announced as healed, by symbol."""
-    stale: dict[str, str] = attrs.field(factory=dict, init=False)
+    stale: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
     """Symbols whose book is stale now, and why."""
-    _faults: list[_Fault] = attrs.field(factory=list, init=False)
+    _faults: list[_Fault] = attrs.field(factory=list[_Fault], init=False)
 
     def fault(self, kind: FaultKind, symbols: Iterable[str], *, at_s: float) -> None:
         """Note that the books of ``symbols`` are broken on purpose from now on."""

@@ -59,8 +59,8 @@ def book_json(view: BookView) -> dict[str, Any]:
 class EventCounts:
     """How many events of each kind there were, and the newest book of each symbol."""
 
-    by_kind: collections.Counter[str] = attrs.field(factory=collections.Counter, init=False)
-    books: dict[str, BookView] = attrs.field(factory=dict, init=False)
+    by_kind: collections.Counter[str] = attrs.field(factory=collections.Counter[str], init=False)
+    books: dict[str, BookView] = attrs.field(factory=dict[str, BookView], init=False)
 
     def add(self, events: Iterable[Event]) -> None:
         """Count ``events``."""
@@ -80,7 +80,5 @@ def _plain(value: object) -> object:
             return f"{value:f}"
         case enum.Enum():
             return value.value
-        case tuple():
-            return list(value)
         case _:
             return str(value)
