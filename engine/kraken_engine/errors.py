@@ -37,6 +37,7 @@ __all__ = [
     "StartupError",
     "UpgradeRejected",
     "UsageError",
+    "shown",
 ]
 
 _SHOWN = 120

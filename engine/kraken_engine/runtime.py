@@ -35,6 +35,7 @@ __all__ = [
     "Runtime",
     "Stream",
     "real_runtime",
+    "seeded_rng",
     "wait_interrupted",
 ]
 
