@@ -120,9 +120,11 @@ def read_frames(files: Files, path: str) -> list[Frame]:
         content = files.read_bytes(path)
     except OSError as error:
         raise ConfigError(f"{path}: expected a recording, got {error.strerror or error}") from None
-    frames = _document_frames(content) or _line_frames(content)
+    frames = _document_frames(content)
+    if frames is None:
+        frames = _line_frames(content)
     if not frames:
-        raise ConfigError(f"{path}: expected a recording, got an empty file")
+        raise ConfigError(f"{path}: expected a recording, got no frame")
     return frames
 
 
@@ -316,17 +318,17 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
 
 
-def _document_frames(content: bytes) -> list[Frame]:
-    """Return the frames of one JSON document, or none if ``content`` is not one."""
+def _document_frames(content: bytes) -> list[Frame] | None:
+    """Return the frames of one JSON document, or None if ``content`` is not one."""
     try:
         if content.lstrip().startswith(b"{"):
             _OBJECT.decode(content)
             return [Frame(1, content)]
         frames = [Frame(number, bytes(raw)) for number, raw in enumerate(_ARRAY.decode(content), start=1)]
     except _UNREADABLE:
-        return []
+        return None
     if any(not frame.payload.startswith(b"{") for frame in frames):
-        return []  # one frame of v1, which is an array itself
+        return None  # one frame of v1, which is an array itself
     return frames
 
 
