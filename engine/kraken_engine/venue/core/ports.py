@@ -39,8 +39,8 @@ class RestRequest:
 
     method: str
     path: str
-    query: Mapping[str, str] = attrs.field(factory=dict)
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    query: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     body: bytes = b""
 
 

@@ -1,0 +1,296 @@
+"""Faults on command: each takes effect at a definite point, is logged, and says what it did.
+
+Methods for those in the same process; :meth:`Faults.apply` for a control port that has a name and JSON parameters. No
+fault changes what is true in the venue, only what clients get to see of it (``set_status`` aside, which is the truth).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import attrs
+
+from kraken_engine.errors import UsageError
+from kraken_engine.venue.core.agenda import Happening
+from kraken_engine.venue.core.delivery import DATA_CHANNELS, BookFault, Delivery, FaultRecord, Mute
+from kraken_engine.venue.core.fault_params import read_params
+from kraken_engine.venue.core.listing import Listing
+from kraken_engine.venue.core.market import TradingMode
+from kraken_engine.venue.core.ports import Abort, Close, Raw
+from kraken_engine.venue.core.sessions import Session
+from kraken_engine.venue.core.timestamps import NS_PER_S
+
+__all__ = ["FaultedVenue", "Faults"]
+
+LOG_KEPT = 1_000
+
+MOST_ARMED = 1_000
+"""Faults that wait for a subscription at the same time."""
+
+MOST_SECONDS = 86_400.0
+
+_Outcome = dict[str, object]
+
+
+@attrs.define(kw_only=True)
+class _Armed:
+    """A fault that waits for subscriptions."""
+
+    kind: str
+    symbol: str | None
+    left: int
+    record: FaultRecord
+    error: str = ""
+    delay_ns: int = 0
+
+
+class FaultedVenue(Protocol):
+    """The exchange, as faults need it."""
+
+    sessions: dict[int, Session]
+
+    def advance(self, now: float) -> None:
+        """Let time pass."""
+        ...
+
+    def elapsed_ns(self, now: float) -> int:
+        """Return ``now`` on the agenda's clock."""
+        ...
+
+    def now_s(self) -> float:
+        """Return how far the exchange has got, on the clock of ``now``."""
+        ...
+
+    def at(self, time_ns: int, happening: Happening) -> None:
+        """Enter something into the agenda."""
+        ...
+
+    def set_mode(self, mode: TradingMode) -> int:
+        """Change the state of the venue."""
+        ...
+
+
+class Faults:
+    """Makes things go wrong. Every method returns the log entry it made, JSON-ready.
+
+    ``session_id`` None stands for every session, ``symbol`` None for every symbol. An unknown session or symbol and a
+    value out of range is a UsageError, and nothing happens.
+    """
+
+    def __init__(self, venue: FaultedVenue, listings: Mapping[str, Listing], delivery: Delivery) -> None:
+        self.given = 0
+        """Commands taken."""
+        self._venue = venue
+        self._listings = listings
+        self._delivery = delivery
+        self._log: deque[FaultRecord] = deque(maxlen=LOG_KEPT)
+        self._armed: list[_Armed] = []
+
+    @property
+    def log(self) -> list[_Outcome]:
+        """The last 1,000 commands, oldest first: ``id, name, params, at_s, until_s, hits, last_hit_s``."""
+        return [record.as_json() for record in self._log]
+
+    def hits(self) -> dict[str, int]:
+        """Return how often each kind of fault of the log took effect."""
+        counted: dict[str, int] = {}
+        for record in self._log:
+            counted[record.name] = counted.get(record.name, 0) + record.hits
+        return counted
+
+    def drop_connection(
+        self, *, now: float, session_id: int | None = None, mode: str = "abort", code: int = 1001, reason: str = ""
+    ) -> _Outcome:
+        """End connections: ``abort`` drops TCP, ``close`` sends a close frame with ``code`` first."""
+        if mode not in ("abort", "close"):
+            raise UsageError(f"mode: expected abort or close, got {mode!r}")
+        if not 1000 <= code <= 4999:
+            raise UsageError(f"code: expected 1000 to 4999, got {code}")
+        sessions = self._sessions(session_id, now)
+        record = self._record("drop_connection", now, session_id=session_id, mode=mode, code=code, reason=reason)
+        for session in sessions:
+            session.end(Abort() if mode == "abort" else Close(code, reason))
+            record.hit(now)
+        return record.as_json()
+
+    def corrupt_checksum(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+        """Give the next book update of ``symbol`` a wrong checksum."""
+        return self._break_book("corrupt_checksum", "corrupt", symbol, session_id, now)
+
+    def drop_update(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+        """Lose the next book update of ``symbol``."""
+        return self._break_book("drop_update", "drop", symbol, session_id, now)
+
+    def duplicate_update(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+        """Send the next book update of ``symbol`` twice."""
+        return self._break_book("duplicate_update", "duplicate", symbol, session_id, now)
+
+    def reorder_updates(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+        """Send the next book update of ``symbol`` after the one that follows it."""
+        return self._break_book("reorder_updates", "reorder", symbol, session_id, now)
+
+    def silence(
+        self,
+        *,
+        now: float,
+        seconds: float,
+        session_id: int | None = None,
+        channel: str | None = None,
+        symbol: str | None = None,
+        kind: str = "all",
+    ) -> _Outcome:
+        """Lose every frame that matches, for ``seconds``.
+
+        ``kind`` ``all`` includes heartbeats (channel ``heartbeat``), answers (``reply``) and ``status``; ``data`` only
+        the market data channels. The connection stays up.
+        """
+        channels = (*DATA_CHANNELS, "heartbeat", "reply", "status")
+        if channel is not None and channel not in channels:
+            raise UsageError(f"channel: expected one of {', '.join(channels)}, got {channel!r}")
+        if kind not in ("all", "data"):
+            raise UsageError(f"kind: expected all or data, got {kind!r}")
+        lasts_ns = _nanoseconds(seconds)
+        self._sessions(session_id, now)
+        if symbol is not None:
+            self._check_symbol(symbol)
+        record = self._record(
+            "silence", now, seconds=seconds, session_id=session_id, channel=channel, symbol=symbol, kind=kind
+        )
+        record.until_s = now + seconds
+        mute = Mute(record=record, session_id=session_id, channel=channel, symbol=symbol, data_only=kind == "data")
+        self._delivery.mutes.append(mute)
+        self._venue.at(self._venue.elapsed_ns(now) + lasts_ns, lambda _: self._delivery.mutes.remove(mute))
+        return record.as_json()
+
+    def set_status(self, mode: str, *, now: float) -> _Outcome:
+        """Change the state of the venue; every session is told."""
+        known = [known.value for known in TradingMode]
+        if mode not in known:
+            raise UsageError(f"mode: expected one of {', '.join(known)}, got {mode!r}")
+        self._venue.advance(now)
+        record = self._record("set_status", now, mode=mode)
+        record.hit(now, self._venue.set_mode(TradingMode(mode)))
+        return record.as_json()
+
+    def refuse_subscriptions(
+        self, *, now: float, symbol: str | None = None, error: str = "Exceeded msg rate", times: int = 1
+    ) -> _Outcome:
+        """Answer the next ``times`` subscriptions of ``symbol`` with ``error``."""
+        self._check_times(times, symbol)
+        record = self._record("refuse_subscriptions", now, symbol=symbol, error=error, times=times)
+        self._arm(_Armed(kind="refuse", symbol=symbol, left=times, record=record, error=error))
+        return record.as_json()
+
+    def ignore_subscriptions(self, *, now: float, times: int = 1, symbol: str | None = None) -> _Outcome:
+        """Do not answer the next ``times`` subscriptions (one per symbol) at all."""
+        self._check_times(times, symbol)
+        record = self._record("ignore_subscriptions", now, times=times, symbol=symbol)
+        self._arm(_Armed(kind="ignore", symbol=symbol, left=times, record=record))
+        return record.as_json()
+
+    def delay_snapshot(self, symbol: str, *, now: float, seconds: float) -> _Outcome:
+        """Hold back the snapshot of the next book subscription of ``symbol``; its updates wait as well."""
+        self._check_symbol(symbol)
+        delay_ns = _nanoseconds(seconds)
+        record = self._record("delay_snapshot", now, symbol=symbol, seconds=seconds)
+        self._arm(_Armed(kind="delay", symbol=symbol, left=1, record=record, delay_ns=delay_ns))
+        return record.as_json()
+
+    def send_text(self, data: bytes, *, now: float, session_id: int | None = None) -> _Outcome:
+        """Send a text frame of any content."""
+        return self._inject("send_text", data, data, session_id, now)
+
+    def send_raw(self, data: bytes, *, now: float, session_id: int | None = None) -> _Outcome:
+        """Put bytes on the wire below the framing."""
+        return self._inject("send_raw", data, Raw(data), session_id, now)
+
+    def apply(self, name: str, params: Mapping[str, object], now: float) -> _Outcome:
+        """Do what a control port asks: ``name`` is a method of this class, ``params`` its JSON arguments.
+
+        Raises:
+            UsageError: unknown name, unknown or missing or wrong parameter; the message lists what there is.
+        """
+        arguments = read_params(name, params)
+        command: Callable[..., _Outcome] = getattr(self, name)
+        return command(now=now, **arguments)
+
+    # What the gateway asks while a subscription is made.
+
+    def ignores(self, symbol: str | None) -> bool:
+        """Return whether this subscription gets no answer at all."""
+        return self._take("ignore", symbol) is not None
+
+    def refuses(self, symbol: str | None) -> str | None:
+        """Return the words with which this subscription is refused."""
+        armed = self._take("refuse", symbol)
+        return None if armed is None else armed.error
+
+    def snapshot_delay_ns(self, symbol: str | None) -> int:
+        """Return how long the snapshot of this book is held back."""
+        armed = self._take("delay", symbol)
+        return 0 if armed is None else armed.delay_ns
+
+    def _arm(self, armed: _Armed) -> None:
+        if len(self._armed) >= MOST_ARMED:
+            raise UsageError(f"{armed.record.name}: expected at most {MOST_ARMED} faults waiting for a subscription")
+        self._armed.append(armed)
+
+    def _take(self, kind: str, symbol: str | None) -> _Armed | None:
+        for place, armed in enumerate(self._armed):
+            if armed.kind == kind and armed.symbol in (None, symbol):
+                armed.left -= 1
+                armed.record.hit(self._venue.now_s())
+                if not armed.left:
+                    del self._armed[place]
+                return armed
+        return None
+
+    def _break_book(self, name: str, kind: str, symbol: str, session_id: int | None, now: float) -> _Outcome:
+        self._check_symbol(symbol)
+        self._sessions(session_id, now)
+        record = self._record(name, now, symbol=symbol, session_id=session_id)
+        listing = self._listings[symbol]
+        targets = dict.fromkeys(listing.book_subscribers() if session_id is None else [session_id])
+        self._delivery.arm(symbol, BookFault(kind=kind, record=record, targets=targets or None))
+        return record.as_json()
+
+    def _inject(self, name: str, data: bytes, out: bytes | Raw, session_id: int | None, now: float) -> _Outcome:
+        sessions = self._sessions(session_id, now)
+        record = self._record(name, now, session_id=session_id, size=len(data))
+        for session in sessions:
+            session.send(out)
+            record.hit(now)
+        return record.as_json()
+
+    def _sessions(self, session_id: int | None, now: float) -> list[Session]:
+        self._venue.advance(now)
+        if session_id is None:
+            return list(self._venue.sessions.values())
+        session = self._venue.sessions.get(session_id)
+        if session is None:
+            raise UsageError(f"session: expected one of {list(self._venue.sessions)}, got {session_id}")
+        return [session]
+
+    def _check_symbol(self, symbol: str) -> None:
+        if symbol not in self._listings:
+            raise UsageError(f"symbol: expected a listed one such as {next(iter(self._listings))}, got {symbol!r}")
+
+    def _check_times(self, times: int, symbol: str | None) -> None:
+        if times < 1:
+            raise UsageError(f"times: expected 1 or more, got {times}")
+        if symbol is not None:
+            self._check_symbol(symbol)
+
+    def _record(self, name: str, now: float, **params: object) -> FaultRecord:
+        self.given += 1
+        record = FaultRecord(id=self.given, name=name, params=params, at_s=now)
+        self._log.append(record)
+        return record
+
+
+def _nanoseconds(seconds: float) -> int:
+    if not 0 < seconds <= MOST_SECONDS:
+        raise UsageError(f"seconds: expected more than 0 and at most {MOST_SECONDS:g}, got {seconds!r}")
+    return round(seconds * NS_PER_S)

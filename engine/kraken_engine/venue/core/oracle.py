@@ -1,0 +1,85 @@
+"""What is true in the venue, for judges: tests, the control port, the simulation's checker. Clients never see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from kraken_engine.errors import UsageError
+from kraken_engine.venue.core.listing import Listing
+from kraken_engine.venue.core.matching import Ladder
+from kraken_engine.venue.core.timestamps import Stamps
+
+__all__ = ["Oracle"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Oracle:
+    """Answers questions about the listings. Everything returned is JSON-ready."""
+
+    def __init__(self, listings: Mapping[str, Listing]) -> None:
+        self._listings = listings
+        self._stamps = Stamps()
+
+    def book_state(self, symbol: str, depth: int) -> dict[str, object]:
+        """Return the true book.
+
+        Returns:
+            ``symbol``, ``bids`` and ``asks`` (rows of price and quantity text, best first, at most ``depth``),
+            ``checksum`` (over the top ten) and ``timestamp`` (of the last change, as sent on the wire).
+
+        Raises:
+            UsageError: the symbol is not listed.
+        """
+        listing = self._listing(symbol)
+        book = listing.flow.book
+        return {
+            "symbol": symbol,
+            "bids": _rows(listing, book.bids, depth),
+            "asks": _rows(listing, book.asks, depth),
+            "checksum": listing.book.checksum,
+            "timestamp": self._stamps.micros(listing.book.changed_ns).decode(),
+        }
+
+    def ever_had(self, symbol: str, checksum: int, timestamp: str | None) -> bool:
+        """Return whether that book existed among the last 16,384 or more of this symbol.
+
+        Raises:
+            UsageError: the symbol is not listed, or the timestamp is no text such as ``2026-07-07T23:00:03.947173Z``.
+        """
+        time_us = None if timestamp is None else _microseconds(timestamp)
+        return self._listing(symbol).book.history.had(checksum, time_us)
+
+    def trades(self, symbol: str, last: int) -> list[dict[str, object]]:
+        """Return the last trades, oldest first. UsageError: the symbol is not listed."""
+        listing = self._listing(symbol)
+        return [
+            {
+                "trade_id": trade.id,
+                "side": "buy" if trade.taker_buys else "sell",
+                "price": listing.pair.price_text(trade.price),
+                "qty": listing.pair.qty_text(trade.qty),
+                "timestamp": self._stamps.micros(trade.wall_ns).decode(),
+            }
+            for trade in (list(listing.tape.trades)[-last:] if last > 0 else [])
+        ]
+
+    def _listing(self, symbol: str) -> Listing:
+        listing = self._listings.get(symbol)
+        if listing is None:
+            raise UsageError(f"symbol: expected a listed one such as {next(iter(self._listings))}, got {symbol!r}")
+        return listing
+
+
+def _rows(listing: Listing, ladder: Ladder, depth: int) -> list[list[str]]:
+    pair = listing.pair
+    return [[pair.price_text(abs(key)), pair.qty_text(ladder.levels[key].total)] for key in ladder.keys[:depth]]
+
+
+def _microseconds(timestamp: str) -> int:
+    try:
+        at = datetime.fromisoformat(timestamp)
+        return (at - _EPOCH) // timedelta(microseconds=1)
+    except (ValueError, TypeError):
+        raise UsageError(f"timestamp: expected a time such as 2026-07-07T23:00:03.947173Z, got {timestamp!r}") from None
