@@ -52,6 +52,14 @@ async def drain(publisher: Publisher, subscription: object) -> list[Event]:
     return [event async for event in subscription]  # type: ignore[attr-defined] # a Subscription
 
 
+async def test_a_reader_of_a_stream_and_of_health_is_told_each_notice_once() -> None:
+    publisher, feed, _ = make()
+    async with feed.subscribe(TRADES, Health(), on_full=Bounded()) as both, feed.subscribe(Health()) as health:
+        publisher.publish(TRADES.key, trade(1))
+        assert [type(e) for e in await drain(publisher, both)] == [Live, Trade]
+        assert [type(e) async for e in health] == [Live]
+
+
 async def test_events_reach_the_readers_of_their_stream_and_nobody_else() -> None:
     publisher, feed, _ = make()
     async with feed.subscribe(TRADES, on_full=Bounded()) as mine, feed.subscribe(Trades("C/D")) as other:

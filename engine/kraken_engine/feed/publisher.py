@@ -112,10 +112,12 @@ class Publisher:
             self.published += 1
         for observer in self._observers:
             observer(key, event)
-        for subscription in self._readers.get(key, ()):
+        readers = self._readers.get(key, [])
+        for subscription in readers:
             subscription.offer(key, event)
             self._touched[subscription] = None
         if key != HEALTH_KEY and isinstance(event, (Notice, Stale)) and not isinstance(event, InstrumentUpdate):
             for subscription in self._readers.get(HEALTH_KEY, ()):
-                subscription.offer(HEALTH_KEY, event)
-                self._touched[subscription] = None
+                if subscription not in readers:  # who reads both is told once
+                    subscription.offer(HEALTH_KEY, event)
+                    self._touched[subscription] = None
