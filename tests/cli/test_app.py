@@ -31,7 +31,7 @@ from kraken_engine.cli.app import run
         (["replay", "no-such-file.jsonl"], "no-such-file.jsonl"),
         (["replay", "x", "--protocol", "v3"], "--protocol"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_bad_argument_is_one_line_and_exit_code_2(
     arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]

@@ -57,7 +57,7 @@ def command_lines() -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=lambda b: b.where)
+@pytest.mark.parametrize("block", list(blocks("python")), ids=lambda b: b.where)
 def test_every_python_example_runs(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     program = compile(block.text, block.where, "exec", dont_inherit=True)
     exec(program, {"__name__": "__main__"})  # the documentation of this very tree
@@ -65,7 +65,7 @@ def test_every_python_example_runs(block: Block, capsys: pytest.CaptureFixture[s
         assert capsys.readouterr().out.strip()
 
 
-@pytest.mark.parametrize("block", blocks("json"), ids=lambda b: b.where)
+@pytest.mark.parametrize("block", list(blocks("json")), ids=lambda b: b.where)
 def test_every_json_example_is_json(block: Block) -> None:
     json.loads(block.text)
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import attrs
 import trio
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -39,18 +40,23 @@ class Board:
 
     async def run(self) -> None:
         """Redraw four times a second until cancelled."""
-        with Live(console=Console(), auto_refresh=False) as screen:
-            while True:
-                screen.update(self._table(), refresh=True)
-                await trio.sleep(_REDRAW_S)
+        console = Console()
+        try:
+            with Live(console=console, auto_refresh=False) as screen:
+                while True:
+                    screen.update(self._table(), refresh=True)
+                    await trio.sleep(_REDRAW_S)
+        finally:
+            if not console.is_terminal:  # a file gets the last table only, and without the end of its last line
+                console.line()
 
     def _table(self) -> Table:
-        table = Table(title=self.title, caption=self._caption())
+        table = Table(title=self.title, caption=self._caption(), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for name in ("symbol", "source"):
-            table.add_column(name)
-        for name in ("bid", "ask", "spread", "age", "updates", "gaps"):
-            table.add_column(name, justify="right")
-        table.add_column("state", no_wrap=True, max_width=40)
+            table.add_column(name, no_wrap=True)
+        for name in ("bid", "ask", "spread", "age", "books", "gaps"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("state", overflow="ellipsis", min_width=8, max_width=40)
         for symbol in self.ledger.symbols[:_ROWS]:
             table.add_row(*self._row(symbol))
         return table
@@ -64,7 +70,7 @@ class Board:
         book = reading.value.book
         prices = [_text(price) for price in (book.bid, book.ask, book.spread)]
         state = "[green]verified" if reading.stale is None else f"[red]stale: {reading.stale.why}"
-        return [symbol, str(reading.source), *prices, f"{reading.age_s:.2f} s", *counts, state]
+        return [symbol, str(reading.source), *prices, f"{reading.age_s:.2f}s", *counts, state]
 
     def _caption(self) -> str:
         statistics = self.market.statistics()
