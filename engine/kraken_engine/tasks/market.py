@@ -43,6 +43,7 @@ from kraken_engine.tasks.supervisor import run_line
 from kraken_engine.venue.shells.memory import MemoryNetwork
 from kraken_engine.venue.shells.server import VenueServer, VenueSettings, open_venue
 from kraken_engine.wire.endpoints import parse_endpoint
+from kraken_engine.wire.tls import client_context
 
 __all__ = ["Market", "MarketStatistics", "open_market"]
 
@@ -143,11 +144,14 @@ async def open_market(config: Config, *, runtime: Runtime | None = None) -> Asyn
 
 @asynccontextmanager
 async def _open_market(config: Config, runtime: Runtime, venue: VenueServer | None) -> AsyncIterator[Market]:
+    endpoint = parse_endpoint(config.public_url)
+    if endpoint.tls:
+        client_context(config.wire, runtime.files)  # an unusable certificate is a mistake now, not a failing line later
     publisher = Publisher()
     kpis = Kpis(now=runtime.clock.now())
     line = Line(
         name="market A",
-        endpoint=parse_endpoint(config.public_url),
+        endpoint=endpoint,
         runtime=runtime,
         config=config,
         publisher=publisher,
