@@ -383,6 +383,28 @@ def test_there_are_never_two_resubscribes_of_a_key_in_flight() -> None:
     assert subs.resubscribe(BOOK, now=1.5)
 
 
+def test_another_depth_waits_until_the_present_one_has_left() -> None:
+    """A book message does not say its depth: two depths of one symbol at once could not be told apart."""
+    deeper = SubscriptionKey("book", "BTC/USD", depth=100)
+    subs = live(BOOK)
+    subs.drop(BOOK, now=1.0)
+    subs.want(deeper, now=1.0)
+    leaving = only(subs.due(now=1.0))
+    assert (leaving.method, leaving.params["depth"]) == ("unsubscribe", 10)
+    assert subs.due(now=1.5) == []
+    assert subs.next_due(now=1.5) == 1.0 + SETTINGS.ack_timeout_s
+    subs.ack(yes(leaving), now=2.0)
+    coming = only(subs.due(now=2.0))
+    assert (coming.method, coming.params["depth"]) == ("subscribe", 100)
+
+
+def test_candles_of_two_intervals_do_not_wait_for_each_other() -> None:
+    subs = live(SubscriptionKey("ohlc", "BTC/USD", interval=1))
+    subs.drop(SubscriptionKey("ohlc", "BTC/USD", interval=1), now=1.0)
+    subs.want(SubscriptionKey("ohlc", "BTC/USD", interval=5), now=1.0)
+    assert only(subs.due(now=1.0)).params["interval"] == 5
+
+
 def test_a_key_nobody_knows_cannot_be_resubscribed_or_dropped() -> None:
     subs = connected(TICKER)
     assert not subs.resubscribe(BOOK, now=0.0)

@@ -166,6 +166,8 @@ class Subscriptions:
             entry.final, entry.failures, entry.not_before = False, 0, now
         entry.wanted = True
         self._settle(entry)
+        for rival in self._rivals(entry):
+            rival.not_before = min(rival.not_before, now)
 
     def drop(self, key: SubscriptionKey, *, now: float) -> None:
         """Want ``key`` no longer; it is unsubscribed after ``grace_s`` unless wanted again."""
@@ -228,6 +230,7 @@ class Subscriptions:
         times = [
             entry.deadline if entry.phase in _IN_FLIGHT else max(entry.not_before, ready)
             for entry in self._active.values()
+            if entry.method() != "subscribe" or not self._rivals(entry)
         ]
         return min(times, default=None)
 
@@ -296,6 +299,8 @@ class Subscriptions:
             method = entry.method()
             if method is None or now < entry.not_before:
                 continue
+            if method == "subscribe" and self._rivals(entry):
+                continue  # their messages could not be told apart: it is their turn to leave first
             key = entry.key
             same_request = (entry.wanted, attrs.evolve(key, symbol=None), key.symbol is None)
             groups.setdefault((method, same_request), []).append(entry)
@@ -303,6 +308,19 @@ class Subscriptions:
         for (method, _), entries in groups.items():
             for i in range(0, len(entries), size):
                 yield method, entries[i : i + size]
+
+    def _rivals(self, entry: _Entry) -> list[_Entry]:
+        """Return the unwanted subscriptions whose messages look just like this one's, but for what they hold.
+
+        A message names its symbol, and a candle its interval, but neither the depth of its book nor the trigger of
+        its ticker. So a book subscribed at another depth first has to go, without its grace period.
+        """
+        key = entry.key
+        return [
+            rival
+            for rival in self._by_stream.get((key.channel, key.symbol), ())
+            if not rival.wanted and rival.phase is not _Phase.ABSENT and rival.key.interval == key.interval
+        ]
 
     def _send(self, method: str, batch: list[_Entry], now: float) -> Request:
         req_id = next(self._req_ids)
