@@ -188,7 +188,7 @@ async def opened(
                 await body(websocket)
         except trio.Cancelled:
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised below, outside the nursery that would wrap it
             raised = error
         nursery.cancel_scope.cancel()
     if raised is not None:

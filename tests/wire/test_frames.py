@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from kraken_engine.wire.frames import CLOSE, PING, FrameSplitter, close_frame, control_frame
-from tests.strategies_frames import CLOSES, VIOLATIONS, Sent, chunk_sizes, chunked, well_formed
 from tests.wire.harness import PING as PING_FRAME
 from tests.wire.harness import PONG as PONG_FRAME
 from tests.wire.harness import close, frame
+from tests.wire.strategies_wire import CLOSES, VIOLATIONS, Sent, chunk_sizes, chunked, well_formed
+
+from kraken_engine.wire.frames import CLOSE, PING, FrameSplitter, close_frame, control_frame
 
 
 def splitter(*, size: int = 100_000, fragments: int = 64, pings: int = 10_000) -> FrameSplitter:
