@@ -120,7 +120,13 @@ class FaultKind:
 
     name: str
     number: int
-    """Its row in the fault matrix."""
+    """Its row in the fault matrix (:mod:`~kraken_engine.sim.catalogue`)."""
+    place: str = "network"
+    """What it happens to: network, venue, clock, disk, host."""
+    aims_at: str | None = None
+    """What a fault's ``target`` counts: link, session, symbol; None for a fault that hits everything."""
+    command: str | None = None
+    """A command of the simulated venue that takes the parameters as they are (``for_s`` aside)."""
     weight: float = 1.0
     """How often it is drawn, compared with the others."""
     parameters: Mapping[str, Parameter] = attrs.field(factory=dict[str, Parameter])
