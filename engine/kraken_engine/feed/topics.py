@@ -14,7 +14,7 @@ from kraken_engine.model import BOOK_DEPTHS, CANDLE_INTERVALS_MIN
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import SubscriptionKey
 
-__all__ = ["Book", "Candles", "Health", "Instruments", "Ticker", "Topic", "Trades"]
+__all__ = ["HEALTH_KEY", "Book", "Candles", "Health", "Instruments", "Ticker", "Topic", "Trades"]
 
 _SYMBOL_MAX = 24
 

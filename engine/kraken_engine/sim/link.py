@@ -25,7 +25,7 @@ from kraken_engine.errors import UsageError
 from kraken_engine.runtime import Rng
 from kraken_engine.sim.trace import Trace
 
-__all__ = ["Conditions", "Direction", "Link", "Side", "SimStream"]
+__all__ = ["Conditions", "Direction", "Link", "Side", "SimStream", "changed"]
 
 WINDOW_BYTES: Final = 65536
 """Bytes of one direction that may be sent and not yet read."""

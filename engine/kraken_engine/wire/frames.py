@@ -15,7 +15,7 @@ from collections import deque
 
 import attrs
 
-__all__ = ["Cut", "FrameSplitter", "Violation", "close_frame", "control_frame"]
+__all__ = ["CLOSE", "PING", "UNSUPPORTED_DATA", "Cut", "FrameSplitter", "Violation", "close_frame", "control_frame"]
 
 CONTINUATION = 0x0
 TEXT = 0x1
