@@ -74,7 +74,7 @@ def test_a_refusal_says_how_long_to_stay_away(status: int, header: bytes, floor_
     ],
 )
 def test_what_is_not_http_fails_at_once(junk: bytes) -> None:
-    with pytest.raises(ConnectFailed, match="HTTP/1.1") as caught:
+    with pytest.raises(ConnectFailed, match=r"HTTP/1\.1") as caught:
         head().feed(junk, wall_s=0.0)
     assert caught.value.stage == "upgrade"
     assert not isinstance(caught.value, UpgradeRejected)
@@ -99,5 +99,5 @@ def test_closing_before_the_head_is_complete_says_how_far_it_got() -> None:
 def test_any_bytes_are_a_head_a_failure_or_an_unfinished_head(data: bytes) -> None:
     try:
         head().feed(data, wall_s=0.0)
-    except ConnectFailed as error:
-        assert error.target == "ws://h/"
+    except ConnectFailed:
+        return
