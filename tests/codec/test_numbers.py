@@ -70,6 +70,16 @@ def test_what_is_no_number_is_refused_with_its_path(token: object) -> None:
         assert caught.value.path == "$.x"
 
 
+@pytest.mark.parametrize(("token", "decimals"), [(b".5", 1), (b".12345678", 8), (b"5.", 0)])
+def test_a_point_without_digits_on_both_sides_is_refused(token: bytes, decimals: int) -> None:
+    with pytest.raises(DecodeError):
+        Scale(decimals).scaled(token)
+
+
+def test_the_point_decides_not_the_length() -> None:
+    assert Scale(8).scaled(b"12345678") == 12345678 * 10**8
+
+
 def test_true_does_not_pass_for_a_remembered_one() -> None:
     scale = Scale(0)
     assert scale(1) == 1
