@@ -103,6 +103,25 @@ def test_one_seed_gives_one_order_and_seeds_differ() -> None:
     assert len({tuple(run(seed, _race, horizon_s=60)) for seed in range(8)}) == 8
 
 
+def test_trio_still_shuffles_when_the_flag_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the flag, tasks that are ready together go in order of arrival or in reverse, nothing else."""
+
+    async def first_steps() -> tuple[int, ...]:
+        order: list[int] = []
+
+        async def runner(number: int) -> None:
+            order.append(number)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(runner, number)
+        return tuple(order)
+
+    monkeypatch.setattr(scheduler, SCHEDULER_FLAG, False)
+    assert len({trio.run(first_steps) for _ in range(50)}) <= 2
+    assert len({run(seed, first_steps, horizon_s=1) for seed in range(50)}) > 2
+
+
 def test_a_run_leaves_the_state_of_the_process_as_it_was() -> None:
     def state() -> tuple[object, ...]:
         private = vars(scheduler)

@@ -189,6 +189,17 @@ def test_synced_content_under_an_unsynced_name_is_there_whole_or_not_at_all() ->
     assert _states(disk) == {b"abcd"}
 
 
+def test_a_kept_rename_takes_away_only_the_name_of_its_own_file() -> None:
+    disk = SimDisk()
+    for content in (b"one", b"two"):
+        disk.write_private("t", content)
+        disk.sync_file("t")
+        disk.rename("t", "f")
+    found = {(_content(after, "t"), _content(after)) for after in disk.crash_states(limit=100, rng=seeded_rng(1))}
+    assert (b"one", b"two") in found
+    assert (b"two", b"two") not in found
+
+
 def test_a_lost_overwrite_leaves_the_old_block() -> None:
     disk = SimDisk(block_bytes=2)
     disk.write_private("f", b"abcd")
