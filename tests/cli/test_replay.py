@@ -32,7 +32,7 @@ def replayed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
 
 def test_frames_and_events_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = replayed(capsys, recording(tmp_path, HEARTBEAT, TRADE))
-    assert (summary["frames"], summary["decoded"], summary["rejected"]) == (2, 2, 0)
+    assert (summary["frames"], summary["decoded"], summary["rejected_count"]) == (2, 2, 0)
     assert summary["events"] == {"Trade": 1}
 
 
@@ -40,7 +40,7 @@ def test_a_broken_frame_is_reported_with_its_line_and_the_rest_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary = replayed(capsys, recording(tmp_path, HEARTBEAT, '{"channel":', TRADE))
-    assert [rejection["line"] for rejection in summary["rejections"]] == [2]
+    assert [rejection["line"] for rejection in summary["rejected"]] == [2]
     assert summary["events"] == {"Trade": 1}
 
 

@@ -109,7 +109,7 @@ def test_every_checksum_of_a_recorded_book_verifies(fixtures: Path, tmp_path: Pa
     summary = replayed(fixtures, name, tmp_path)
     symbol, messages = REPLAYED[name]
     assert summary.books == {symbol: BookTally(verified=messages, mismatched=0, malformed=0, without_snapshot=0)}
-    assert (summary.rejections, summary.losses) == ((), ())
+    assert (summary.rejected, summary.losses) == ((), ())
     assert summary.decoded == summary.frames
     assert (summary.unknown_channels, summary.unknown_fields) == ({}, {})
 
@@ -147,7 +147,7 @@ def test_every_frame_decodes_as_what_it_is(fixtures: Path, name: str) -> None:
 @pytest.mark.parametrize("name", [*DECODED, *REPLAYED])
 def test_a_replay_rejects_nothing_the_venue_sent(fixtures: Path, tmp_path: Path, name: str) -> None:
     summary = replayed(fixtures, name, tmp_path)
-    assert summary.rejected == DECODED.get(name, {}).get("request", 0)
+    assert summary.rejected_count == DECODED.get(name, {}).get("request", 0)
     assert summary.unknown_fields == {}
 
 
@@ -254,5 +254,5 @@ def test_recorded_instruments_are_complete(fixtures: Path) -> None:
     message = Decoder().decode(frame.payload)
     assert isinstance(message, InstrumentMessage)
     summary = replay_frames([frame])
-    assert (summary.rejected, summary.events) == (0, {"InstrumentUpdate": 1})
+    assert (summary.rejected_count, summary.events) == (0, {"InstrumentUpdate": 1})
     assert len(message.data.pairs) == len(json.loads(frame.payload)["data"]["pairs"])

@@ -119,7 +119,7 @@ def test_verified_updates_are_counted_and_published() -> None:
     assert summary.books == {"A/B": tally(verified=2)}
     assert summary.events == {"BookUpdate": 2, "Live": 1}
     assert [type(event) for event in events] == [Live, BookUpdate, BookUpdate]
-    assert (summary.frames, summary.decoded, summary.rejected, summary.losses) == (2, 2, 0, ())
+    assert (summary.frames, summary.decoded, summary.rejected_count, summary.losses) == (2, 2, 0, ())
 
 
 def test_after_a_mismatch_a_book_waits_for_the_next_snapshot() -> None:
@@ -141,21 +141,21 @@ def test_updates_before_any_snapshot_are_not_counted_as_verified() -> None:
 def test_an_undecodable_book_frame_costs_the_book_it_names() -> None:
     summary = replay_frames(recording(SNAPSHOT, UPDATE[:-5], UPDATE, SNAPSHOT))
     assert summary.books == {"A/B": tally(verified=2, without_snapshot=1)}
-    assert (summary.decoded, summary.rejected) == (3, 1)
-    assert [(rejection.line, rejection.reason[:3]) for rejection in summary.rejections] == [(2, "$: ")]
+    assert (summary.decoded, summary.rejected_count) == (3, 1)
+    assert [(rejection.line, rejection.reason[:3]) for rejection in summary.rejected] == [(2, "$: ")]
     assert [loss.line for loss in summary.losses] == [2]
 
 
 def test_an_undecodable_frame_of_another_channel_costs_no_book() -> None:
     summary = replay_frames(recording(SNAPSHOT, frames.TICKER[:-5], b"CloudFlare WebSocket proxy restarting", UPDATE))
     assert summary.books == {"A/B": tally(verified=2)}
-    assert summary.rejected == 2
+    assert summary.rejected_count == 2
 
 
 def test_a_rejected_element_is_named_with_its_line() -> None:
     summary = replay_frames(recording(frames.HEARTBEAT, frames.TICKER.replace(b"83744.2", b'"83744.2"')))
     assert summary.decoded == 2
-    assert [(rejection.line, rejection.reason) for rejection in summary.rejections] == [
+    assert [(rejection.line, rejection.reason) for rejection in summary.rejected] == [
         (2, "$.data[0].bid: expected a number, got the string '83744.2'")
     ]
 
@@ -163,7 +163,7 @@ def test_a_rejected_element_is_named_with_its_line() -> None:
 def test_rejections_are_counted_beyond_those_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kraken_engine.store.recording.MAX_REJECTIONS", 3)
     summary = replay_frames(recording(*[b"garbage"] * 10))
-    assert (summary.rejected, len(summary.rejections)) == (10, 3)
+    assert (summary.rejected_count, len(summary.rejected)) == (10, 3)
 
 
 def test_trades_pass_once_with_their_gaps() -> None:
@@ -183,7 +183,7 @@ def test_every_channel_is_played() -> None:
     for frame in recording(*frames.FRAMES):
         replay.feed(frame)
     summary = replay.summary()
-    assert summary.rejected == 0
+    assert summary.rejected_count == 0
     assert {"TickerUpdate", "Trade", "Candle", "InstrumentUpdate", "VenueStatus"} <= set(summary.events)
     assert summary.unknown_channels == {"executions": 1}
     assert any(isinstance(event, VenueStatus) for event in events)
@@ -230,8 +230,8 @@ def test_the_summary_is_plain_json() -> None:
     assert json.loads(json.dumps(summary.as_json())) == {
         "frames": 3,
         "decoded": 2,
-        "rejected": 1,
-        "rejections": [{"line": 3, "reason": summary.rejections[0].reason}],
+        "rejected_count": 1,
+        "rejected": [{"line": 3, "reason": summary.rejected[0].reason}],
         "losses": [{"line": 2, "reason": summary.losses[0].reason}],
         "events": {"BookUpdate": 1, "Live": 1, "Stale": 1},
         "books": {"A/B": {"verified": 1, "mismatched": 1, "malformed": 0, "without_snapshot": 0}},

@@ -60,10 +60,10 @@ def _replay_one(disk: Files, path: str, protocol: _Protocol, instruments: tuple[
 
 
 def _report(path: str, summary: ReplaySummary) -> None:
-    lines = [f"{path}: {summary.frames} frames, {summary.decoded} decoded, {summary.rejected} rejected"]
-    lines += [f"  line {rejection.line}: {rejection.reason}" for rejection in summary.rejections[:20]]
-    if summary.rejected > 20:
-        lines.append(f"  and {summary.rejected - 20} more")
+    lines = [f"{path}: {summary.frames} frames, {summary.decoded} decoded, {summary.rejected_count} rejected"]
+    lines += [f"  line {rejection.line}: {rejection.reason}" for rejection in summary.rejected[:20]]
+    if summary.rejected_count > 20:
+        lines.append(f"  and {summary.rejected_count - 20} more")
     lines += [f"  {count:>8} {kind}" for kind, count in summary.events.items()]
     for symbol, book in summary.books.items():
         counted: dict[str, Any] = {"verified": book.verified, "mismatched": book.mismatched}

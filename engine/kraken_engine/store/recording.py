@@ -84,8 +84,8 @@ class ReplaySummary:
 
     frames: int
     decoded: int
-    rejected: int
-    rejections: tuple[Rejection, ...]
+    rejected_count: int
+    rejected: tuple[Rejection, ...]
     """The first of them, with reasons."""
     losses: tuple[Rejection, ...]
     """Where a book that was shown had to be withdrawn, and why (the first of them)."""
@@ -100,8 +100,8 @@ class ReplaySummary:
         return {
             "frames": self.frames,
             "decoded": self.decoded,
-            "rejected": self.rejected,
-            "rejections": [attrs.asdict(rejection) for rejection in self.rejections],
+            "rejected_count": self.rejected_count,
+            "rejected": [attrs.asdict(rejection) for rejection in self.rejected],
             "losses": [attrs.asdict(loss) for loss in self.losses],
             "events": self.events,
             "books": {symbol: attrs.asdict(tally) for symbol, tally in self.books.items()},
@@ -203,8 +203,8 @@ class Replay:
         return ReplaySummary(
             frames=self._frames,
             decoded=self._decoded,
-            rejected=self._rejected,
-            rejections=tuple(self._rejections),
+            rejected_count=self._rejected,
+            rejected=tuple(self._rejections),
             losses=tuple(self._losses),
             events=dict(sorted(self._events.items())),
             books={symbol: book.tally() for symbol, book in sorted(self._books.items())},
