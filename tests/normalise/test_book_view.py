@@ -35,6 +35,7 @@ def test_spread_and_mid_are_exact_whatever_the_callers_decimal_context() -> None
         assert TWO.mid == Decimal("0.00000052")
         wide = view([(b"12345678901234567890.1", 1)], [(b"12345678901234567890.2", 1)])
         assert wide.mid == Decimal("12345678901234567890.15")
+        assert view([(b"1.05", 1)], [(b"2.18", 1)]).spread == Decimal("1.13")
 
 
 @pytest.mark.parametrize(("bids", "asks"), [([], []), ([(1, 1)], []), ([], [(1, 1)])])

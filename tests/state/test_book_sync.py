@@ -20,7 +20,6 @@ from kraken_engine.state.book_sync import DOUBT_TOLERANCE_S, Action, BookSync, P
 
 CENTS = Digits(price=1, qty=8)
 SETTINGS = SubscriptionSettings()
-NEVER_SPACED = SubscriptionSettings(resyncs_in_window=1000)
 
 
 def venue_with(levels_a_side: int = 12) -> VenueBook:
@@ -156,6 +155,7 @@ def test_recovery_tells_the_gap_then_live_then_the_book() -> None:
     assert (gap.end_s, gap.at_s, gap.healed_by) == (4.0, 4.0, "snapshot")
     assert "checksum" in gap.reason
     assert texts(sync.view()) == venue.texts()
+    assert sync.next_due is None
 
 
 def test_a_snapshot_that_fails_before_anything_was_shown_asks_again_without_crying_stale() -> None:
@@ -173,8 +173,11 @@ def test_updates_before_the_first_snapshot_are_dropped_and_the_snapshot_is_waite
 
     assert sync.receive(venue.change([(True, 999, 7)]), snapshot=False, now=2.0) == ()
 
-    assert sync.next_due == 2.0 + SETTINGS.snapshot_timeout_s
-    assert kinds(sync.tick(now=sync.next_due)) == ["Resubscribe"]
+    deadline = 2.0 + SETTINGS.snapshot_timeout_s
+    assert sync.next_due == deadline
+    sync.receive(venue.change([(True, 999, 8)]), snapshot=False, now=3.0)
+    assert sync.next_due == deadline  # more of them postpone nothing
+    assert kinds(sync.tick(now=deadline)) == ["Resubscribe"]
 
 
 def test_a_snapshot_overdue_after_the_ack_is_asked_for_again() -> None:
@@ -291,7 +294,11 @@ def test_a_snapshot_of_a_server_that_lags_is_not_shown_until_it_has_caught_up() 
 
     assert sync.receive(old, snapshot=True, now=2.0) == ()
     assert sync.view() is None
-    assert kinds(sync.receive(new, snapshot=False, now=2.5)) == ["Gap", "Live", "BookUpdate"]
+    told = sync.receive(new, snapshot=False, now=2.5)
+    assert kinds(told) == ["Gap", "Live", "BookUpdate"]
+    update = events(told)[-1]
+    assert isinstance(update, BookUpdate)
+    assert update.snapshot  # made anew, for those who see it
     assert texts(sync.view()) == venue.texts()
 
 
@@ -402,6 +409,7 @@ def test_the_first_resyncs_are_immediate_the_next_are_spaced() -> None:
     assert sync.next_due == pytest.approx(0.2 + SETTINGS.resync_pause_s)
     assert sync.tick(now=5.0) == ()
     assert kinds(sync.tick(now=5.2)) == ["Resubscribe"]
+    assert sync.tick(now=5.2) == ()
     assert sync.alarm(now=60.0)  # four within the window
     assert not sync.alarm(now=60.2)
 
@@ -411,7 +419,8 @@ def test_a_snapshot_that_arrives_first_saves_the_delayed_resync() -> None:
     sync = live(venue)
     for now in (0.0, 0.1, 0.2, 0.3):
         sync.receive(corrupted(venue.snapshot()), snapshot=True, now=now)
-    assert sync.next_due is not None
+    delayed_to = sync.next_due
+    assert delayed_to == pytest.approx(0.2 + SETTINGS.resync_pause_s)
 
     sync.receive(venue.snapshot(), snapshot=True, now=1.0)
 
@@ -453,12 +462,14 @@ class BookSyncMachine(RuleBasedStateMachine):
     The model: the visible book is one the venue had, never older than one seen before, or there is none.
     """
 
-    @initialize(price=st.integers(0, 3), qty=st.integers(0, 8))
-    def begin(self, price: int, qty: int) -> None:
+    @initialize(
+        price=st.integers(0, 3), qty=st.integers(0, 8), free=st.integers(1, 3), pause_s=st.sampled_from([5.0, 15.0])
+    )
+    def begin(self, price: int, qty: int, free: int, pause_s: float) -> None:
         self.venue = VenueBook(Digits(price=price, qty=qty))
         for away in range(1, 8):
             self.venue.change([(True, 100 - away, away), (False, 100 + away, away)])
-        self.sync = sync_of(self.venue, NEVER_SPACED)
+        self.sync = sync_of(self.venue, SubscriptionSettings(resyncs_in_window=free, resync_pause_s=pause_s))
         self.had: dict[str, tuple[Pairs, Pairs]] = {self.venue.timestamp(): self.venue.texts()}
         self.sent: list[Sent] = []
         self.now = 0.0
@@ -529,6 +540,8 @@ class BookSyncMachine(RuleBasedStateMachine):
         self.sent.append(snapshot)
         self.deliver(snapshot)
         assert texts(self.sync.view()) == self.venue.texts()  # the newest there is: whatever was wrong is healed
+        doubt_ends = self.sync.next_due
+        assert doubt_ends is None or doubt_ends <= self.now + DOUBT_TOLERANCE_S
 
     @rule()
     def something_is_lost_outside(self) -> None:
@@ -556,12 +569,16 @@ class BookSyncMachine(RuleBasedStateMachine):
 
     @rule()
     def venue_answers_until_all_is_well(self) -> None:
-        """Whoever asked gets a snapshot; whoever did not ask while dark is waiting for a deadline, or for the line."""
-        if self.sync.view() is None and self.sync.next_due is not None:
-            asked = self.asked
-            self.now = self.sync.next_due
+        """A dark book that waits for anything asks in the end; then one good snapshot makes it live."""
+        asked = self.asked
+        waiting = self.sync.view() is None and self.sync.next_due is not None
+        for _ in range(3):
+            due = self.sync.next_due
+            if not waiting or due is None or self.asked > asked:
+                break
+            self.now = max(self.now, due)
             self.act(self.sync.tick(now=self.now))
-            assert self.asked == asked + 1
+        assert self.asked == asked + waiting
         self.snapshot_arrives()
         assert self.sync.state is SyncState.LIVE
 

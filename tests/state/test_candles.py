@@ -67,6 +67,12 @@ def test_an_older_state_of_the_forming_candle_is_dropped() -> None:
     assert series.outdated == 2
 
 
+def test_a_candle_sent_again_with_as_many_trades_is_news() -> None:
+    series = after(candle(1, 5))
+
+    assert series.receive(candle(1, 5)) == (candle(1, 5),)
+
+
 def test_closed_candles_are_bounded() -> None:
     series = after(*(candle(minute) for minute in range(CLOSED_CANDLES + 5)))
 

@@ -6,7 +6,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies_books import Digits, NaiveBook, VenueBook, walks
+from tests.strategies_books import Digits, NaiveBook, VenueBook, checksum_of, walks
 
 from kraken_engine.codec.ws_v2 import BookData, Level
 from kraken_engine.errors import Stale
@@ -246,14 +246,47 @@ def test_an_update_with_more_digits_than_the_book_is_a_fault() -> None:
 
 
 def test_a_snapshot_that_shows_more_digits_than_the_instrument_is_believed_and_checked() -> None:
-    venue = venue_with(12)
+    venue = venue_with(12, digits=Digits(price=2, qty=8))
     book = OrderBook(venue.symbol, venue.depth)
-    book.expect_precision(0, 3)
+    book.expect_precision(1, 3)
 
     book.apply(venue.snapshot(), snapshot=True)
 
-    assert book.precision == (1, 8)
+    assert book.precision == (2, 8)
     assert texts(book.view()) == venue.texts()
+
+
+def test_a_snapshot_without_a_single_digit_in_the_last_place_needs_the_instrument() -> None:
+    venue = VenueBook(Digits(price=2, qty=8, lose_zeros=True))
+    for away in range(1, 12):
+        venue.change([(True, 10 * (1000 - away), 10**8), (False, 10 * (1000 + away), 10**8)])
+    book = OrderBook(venue.symbol, venue.depth)
+
+    with pytest.raises(ChecksumMismatch):
+        book.apply(venue.snapshot(), snapshot=True)
+    book.expect_precision(2, 8)
+    book.apply(venue.snapshot(), snapshot=True)
+
+    assert str(book.view().bid) == "99.9"
+
+
+def test_a_one_sided_book_has_a_precision_too() -> None:
+    venue = VenueBook(CENTS)
+    venue.change([(False, 1001, 5)])
+    book = following(venue)
+
+    with pytest.raises(BookFault, match="precision changed"):
+        book.apply(BookData(venue.symbol, [Level(b"99.95", b"1.00000000")], [], 1), snapshot=False)
+
+
+def test_numbers_in_exponent_form_are_numbers() -> None:
+    book = OrderBook("BTC/USD", 10)
+    checksum = checksum_of([("45", "0.00000001")], [("44", "0.00000120")])
+
+    book.apply(BookData("BTC/USD", [Level(44, b"1.2e-6")], [Level(b"4.5e1", b"1e-08")], checksum), snapshot=True)
+
+    assert book.precision == (0, 8)
+    assert book.view().ask_qty == Decimal("0.00000001")
 
 
 @pytest.mark.parametrize("snapshot", [True, False])

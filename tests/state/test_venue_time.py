@@ -49,7 +49,16 @@ def test_what_the_venue_writes_is_a_venue_time(moment: tuple[int, int, bool]) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Z", "2026-11-22", "2026-11-22T07:00:00", "2026-11-22T07:00:00.Z", "2026-11-22T07:00:0٣Z"]
+    "text",
+    [
+        "",
+        "Z",
+        "2026-11-22",
+        "2026-11-22T07:00:00",
+        "2026-11-22T07:00:00.Z",
+        "2026-11-22T07:00:0٣Z",
+        "2026-11-22T07:00:00ZZ",
+    ],
 )
 def test_anything_else_is_not(text: str) -> None:
     assert not is_venue_time(text)

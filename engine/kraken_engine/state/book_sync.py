@@ -110,8 +110,8 @@ class BookSync:
     """The book is verified and complete, though perhaps not shown."""
     _shown: BookView | None = attrs.field(default=None, init=False, repr=False)
     _floor: VenueTimeFloor = attrs.field(factory=VenueTimeFloor, init=False, repr=False)
-    _loss: Gap | None = attrs.field(default=None, init=False)
-    """The gap consumers are to be told of once it has ended; ``end_s`` is not known yet."""
+    _loss: Gap | None = attrs.field(default=None, init=False, repr=False)
+    """What consumers are to be told when the present (else: the last) loss is healed; ``end_s`` is not known yet."""
     _storm: _StormGuard = attrs.field(init=False, repr=False)
     _verified_s: float | None = attrs.field(default=None, init=False)
     _resubscribe_due: float | None = attrs.field(default=None, init=False)
@@ -252,7 +252,6 @@ class BookSync:
         if self._loss is None:
             return (live, Publish(update))
         gap = attrs.evolve(self._loss, at_s=now, end_s=now)
-        self._loss = None
         return (Publish(gap), live, Publish(update))
 
     def _end_doubt(self, now: float) -> Sequence[Action]:

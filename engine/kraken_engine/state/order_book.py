@@ -88,7 +88,8 @@ class OrderBook:
                 levels than subscribed, an update without a book. Either way the book is empty afterwards.
         """
         try:
-            self._begin(data, snapshot=snapshot)
+            if snapshot or not (self._asks.keys or self._bids.keys):
+                self._begin(data, snapshot=snapshot)
             if data.asks:
                 self._asks.change(data.asks, self._price, self._qty)
             if data.bids:
@@ -129,13 +130,11 @@ class OrderBook:
         )
 
     def _begin(self, data: BookData, *, snapshot: bool) -> None:
-        """Make ready for the levels of ``data``: a snapshot starts from nothing, and settles the precision."""
+        """Make an empty book ready for its first levels, which settle its precision."""
         if snapshot:
             self.clear()
         elif self._checksum is None:
             raise BookFault("update without a snapshot")
-        if self._asks.keys or self._bids.keys:
-            return
         both = (*data.asks[: 2 * self.depth], *data.bids[: 2 * self.depth])
         price_decimals, qty_decimals = self._instrument
         price_decimals = max(price_decimals, _decimals(level.price for level in both))
