@@ -33,7 +33,7 @@ from wsproto.utilities import RemoteProtocolError
 from kraken_engine.runtime import Clock, Stream
 from kraken_engine.venue.core.ports import Abort, Close, Out, Raw
 
-__all__ = ["Session", "WebSocketLimits", "WebSocketServer", "text_frame_header"]
+__all__ = ["Session", "WebSocketLimits", "WebSocketServer"]
 
 
 class Session(Protocol):
@@ -149,7 +149,7 @@ class WebSocketServer:
             await stream.aclose()
 
 
-def text_frame_header(payload_bytes: int) -> bytes:
+def _text_frame_header(payload_bytes: int) -> bytes:
     """Return what precedes the payload of one unfragmented, unmasked text frame (RFC 6455, section 5.2)."""
     if payload_bytes < 126:
         return bytes((0x81, payload_bytes))
@@ -215,7 +215,7 @@ class _Line:
                 case Raw(data=data):
                     self._pending += data
                 case _:
-                    self._pending += text_frame_header(len(out))
+                    self._pending += _text_frame_header(len(out))
                     self._pending += out
         self._kick()
 
