@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -50,33 +50,49 @@ class Judge(SpotOrderBookClient):  # type: ignore[misc]  # the client has no typ
             (self.valid if self.get(pair=pair)["valid"] else self.invalid)[pair] += 1
 
 
-def test_every_update_passes_the_checksum_of_a_client_that_is_not_ours(
-    addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = addresses["ws"].removesuffix("/v2")
-    monkeypatch.setattr(SpotOrderBookClient, "WS_URL", base)
+@pytest.fixture
+def pairs(addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Point the client at the venue, and return the names of all its books."""
+    monkeypatch.setattr(SpotOrderBookClient, "WS_URL", addresses["ws"].removesuffix("/v2"))
     monkeypatch.setattr(SpotOrderBookClient, "AUTH_WS_URL", addresses["ws_auth"].removesuffix("/v2"))
     monkeypatch.setattr(Market, "URL", addresses["rest"])
-
     with urllib.request.urlopen(f"{addresses['control']}/symbols") as answer:
-        pairs: list[str] = json.load(answer)
+        names: list[str] = json.load(answer)
+    return names
+
+
+def test_every_update_passes_the_checksum_of_a_client_that_is_not_ours(pairs: list[str]) -> None:
     judge = asyncio.run(_follow(pairs))
     counted = {"snapshots": judge.snapshots, "valid": judge.valid, "invalid": judge.invalid}
     sys.stdout.write(json.dumps({name: dict(counts) for name, counts in counted.items()}) + "\n")
 
     assert not judge.exception_occur
     assert judge.invalid == {}
-    assert set(judge.snapshots) == set(pairs)
-    assert set(judge.valid) == set(pairs)
+    assert set(judge.snapshots) == set(judge.valid) == set(pairs)
     assert judge.valid.total() >= RATE * SECONDS / 2
 
 
-async def _follow(pairs: list[str]) -> Judge:
+def test_the_client_notices_the_one_checksum_that_is_wrong(addresses: dict[str, str], pairs: list[str]) -> None:
+    fault = json.dumps({"fault": "corrupt_checksum", "symbol": pairs[0]}).encode()
+    request = urllib.request.Request(f"{addresses['control']}/faults", fault, method="POST")
+
+    def corrupt() -> None:
+        with urllib.request.urlopen(request) as answer:
+            assert answer.status == 200
+
+    judge = asyncio.run(_follow(pairs[:1], seconds=3.0, midway=corrupt))
+    assert judge.invalid == {pairs[0]: 1}
+
+
+async def _follow(pairs: list[str], *, seconds: float = SECONDS, midway: Callable[[], None] | None = None) -> Judge:
     judge = Judge()
     await judge.start()
     try:
         await judge.add_book(pairs=pairs)
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(seconds / 2)
+        if midway is not None:
+            await asyncio.to_thread(midway)
+        await asyncio.sleep(seconds / 2)
     finally:
-        await judge.stop()
+        await judge.close()
     return judge
