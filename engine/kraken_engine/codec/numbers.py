@@ -125,7 +125,7 @@ def positive(token: object, path: str) -> Decimal:
 
 
 def require_number(token: object, path: str) -> None:
-    """Check that :func:`decimal_of` will accept ``token``, without making the decimal.
+    """Check that :func:`decimal_of` will accept ``token``, which a JSON parser wrote, without making the decimal.
 
     Raises:
         DecodeError: it would not.
