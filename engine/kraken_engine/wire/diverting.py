@@ -27,7 +27,7 @@ Deliver = Callable[[list[bytes], float], Awaitable[None]]
 """Takes the text messages of one socket read, in order, and the monotonic time right after that read."""
 
 
-class DeliverFailed(Exception):  # noqa: N818 - says what happened; never leaves this package
+class DeliverFailed(Exception):
     """``deliver`` raised, which is no fault of the connection: the cause is its exception."""
 
 
@@ -131,18 +131,21 @@ class DivertingStream(trio.abc.Stream):
             ConnectFailed: before the reply to the upgrade is complete.
             trio.BrokenResourceError: the transport broke, or took too long.
         """
+        cause: Exception | None = None
         try:
             with trio.move_on_after(self.settings.send_timeout_s) as deadline:
                 await self._send(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self.note_end(f"while sending: {words(error)}")
-            if self._head is not None:
-                raise ConnectFailed("upgrade", self.target, f"while sending the request: {words(error)}") from error
-            raise
-        if deadline.cancelled_caught:
+            cause = error
+        else:
+            if not deadline.cancelled_caught:
+                return
             self.send_overdue = True
             self.why_ended = f"a send took more than {self.settings.send_timeout_s} s"
-            raise trio.BrokenResourceError(self.why_ended)
+        if self._head is not None:
+            raise ConnectFailed("upgrade", self.target, self.why_ended) from cause
+        raise trio.BrokenResourceError(self.why_ended) from cause
 
     async def send_ping(self, payload: bytes) -> None:
         """Send a ping of our own; trio-websocket's would wait for the pong. Raises as :meth:`send_all`."""

@@ -39,7 +39,7 @@ _MAX_CONTROL_BYTES = 125
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
 
 
-class Violation(Exception):  # noqa: N818 - a value that is returned; raised only inside this module
+class Violation(Exception):
     """The peer broke the protocol or a limit; ``code`` is the RFC 6455 close code that says so."""
 
     def __init__(self, code: int, why: str) -> None:

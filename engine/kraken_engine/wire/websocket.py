@@ -162,7 +162,6 @@ async def open_websocket(
             except BaseException as caught:  # noqa: BLE001, ASYNC103 - raised below: the nursery would wrap it in a group
                 error = caught
             await line.leave(politely=error is None and line.failure is None)
-            nursery.cancel_scope.cancel()
     finally:
         await trio.aclose_forcefully(stream)
     if error is not None:
@@ -190,11 +189,14 @@ class _Line:
     _refused: ConnectFailed | None = attrs.field(default=None, init=False)
     _connection: trio_websocket.WebSocketConnection | None = attrs.field(default=None, init=False)
     _leaving: trio.CancelScope | None = attrs.field(default=None, init=False)
+    _reading: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True), init=False)
+    """Shielded: a cancellation from outside reaches the body first, and :meth:`leave` ends the reader."""
 
     async def run(self) -> None:
         """Make the upgrade, then read until the connection ends. Failures are kept, not raised."""
         try:
-            await self._read()
+            with self._reading:
+                await self._read()
         except* DeliverFailed as group:
             self.failure = _first(group).__cause__
             self.stream.note_end("deliver() failed")
@@ -202,7 +204,7 @@ class _Line:
         except* ConnectFailed as group:
             self._refused = cast("ConnectFailed", _first(group))
         except* _LIBRARY_ERRORS as group:
-            error = _first(group)
+            error = _root(_first(group))
             self.stream.note_end(f"{type(error).__name__}: {error}")
             if self._connection is None:
                 self._refused = ConnectFailed("upgrade", str(self.endpoint), self.stream.why_ended)
@@ -231,15 +233,16 @@ class _Line:
         self.stream.open()
 
     async def leave(self, *, politely: bool) -> None:
-        """Close the WebSocket, in bounded time."""
+        """Close the WebSocket, in bounded time, and end :meth:`run`."""
         self.stream.shut()
-        if self._connection is None or self.ended.is_set():
-            return
-        if politely:
-            with trio.move_on_after(self.settings.close_timeout_s, shield=True) as self._leaving:
-                await self._connection.aclose(NORMAL)
-        elif self._connection.closed is None:
-            await self.stream.send_close(NORMAL, "", within_s=min(ABRUPT_CLOSE_S, self.settings.close_timeout_s))
+        connection, limit_s = self._connection, self.settings.close_timeout_s
+        if connection is not None and not self.ended.is_set():
+            if politely:
+                with trio.move_on_after(limit_s, shield=True) as self._leaving:
+                    await connection.aclose(NORMAL)
+            elif connection.closed is None:
+                await self.stream.send_close(NORMAL, "", within_s=min(ABRUPT_CLOSE_S, limit_s))
+        self._reading.cancel()
 
     def live(self) -> trio_websocket.WebSocketConnection:
         """Return the connection, or raise why there is none."""
@@ -293,6 +296,13 @@ class _Line:
                     await connection.aclose(UNSUPPORTED_DATA, why)
                 return
             await self.stream.hand_over([message.encode()], self.stream.runtime.clock.now())
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what went wrong first: trio-websocket fails again when it tries to answer a reply that is no good."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
