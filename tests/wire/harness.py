@@ -95,11 +95,16 @@ def close(code: int = 1000, reason: bytes = b"") -> bytes:
     return frame(struct.pack("!H", code) + reason, CLOSE)
 
 
+class ClientLeft(Exception):
+    """The client closed before its request was complete."""
+
+
 async def read_request(stream: Stream) -> bytes:
     request = b""
     while not request.endswith(b"\r\n\r\n"):
         data = await stream.receive_some(65536)
-        assert data, "the client left before its request was complete"
+        if not data:
+            raise ClientLeft
         request += data
     return request
 
