@@ -14,14 +14,15 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "engine" / "kraken_engine"
 
-BASE = {"errors", "model", "runtime", "config", "config_file"}
+BASE = {"errors", "model", "runtime", "config", "config_file", "config_yaml"}
 STAGES = BASE | {"wire", "codec", "normalise", "state"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "model": set(),
     "runtime": set(),
-    "config": {"errors", "model", "runtime", "config"},
-    "config_file": {"errors", "model", "runtime", "config", "config_file"},
+    "config": {"errors", "model", "runtime", "config", "config_file"},
+    "config_yaml": {"errors", "config_yaml"},
+    "config_file": BASE,
     "wire": BASE | {"wire"},
     "codec": BASE | {"codec"},
     "normalise": BASE | {"codec", "normalise"},

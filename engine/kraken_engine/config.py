@@ -12,12 +12,19 @@ from typing import Any, Literal
 import attrs
 
 from kraken_engine.errors import ConfigError
+from kraken_engine.runtime import Runtime, real_runtime
 
 __all__ = [
+    "CHANNEL_PRIORITIES",
+    "PRIVATE_V2_URL",
+    "PUBLIC_V2_URL",
+    "REST_URL",
     "BackoffSettings",
     "Config",
     "FeedSettings",
     "LivenessSettings",
+    "PerformanceSettings",
+    "RestSettings",
     "SimulatedVenue",
     "SubscriptionSettings",
     "WireSettings",
@@ -25,6 +32,7 @@ __all__ = [
 
 PUBLIC_V2_URL = "wss://ws.kraken.com/v2"
 PRIVATE_V2_URL = "wss://ws-auth.kraken.com/v2"
+REST_URL = "https://api.kraken.com"
 
 CHANNEL_PRIORITIES: Mapping[str, int] = {
     "instrument": 0,
@@ -47,6 +55,11 @@ def _positive(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
 def _not_negative(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value >= 0:
         raise ConfigError(f"{attribute.name}: expected 0 or more, got {value!r}")
+
+
+def _share(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 < value <= 1:
+        raise ConfigError(f"{attribute.name}: expected a number above 0 and up to 1, got {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -152,6 +165,30 @@ class FeedSettings:
 
 
 @attrs.frozen(kw_only=True)
+class RestSettings:
+    """The REST API: where it is and how far to lean on it."""
+
+    base_url: str = REST_URL
+    timeout_s: float = attrs.field(default=15.0, validator=_positive)
+    """Total deadline of one call."""
+    max_retries: int = attrs.field(default=3, validator=_not_negative)
+    rate_limit_buffer: float = attrs.field(default=0.8, validator=_share)
+    """Share of the venue's rate limit that is used at most."""
+
+
+@attrs.frozen(kw_only=True)
+class PerformanceSettings:
+    """What is traded between speed, size and age of data."""
+
+    enable_compression: bool = False
+    """Whether books are stored and transmitted in their short form."""
+    batch_size: int = attrs.field(default=100, validator=_positive)
+    """Most events of one batch where a consumer asks for batches."""
+    cache_ttl_s: float = attrs.field(default=300.0, validator=_not_negative)
+    """How long an answer of the REST API may be served again."""
+
+
+@attrs.frozen(kw_only=True)
 class SimulatedVenue:
     """The embedded venue: same bytes as the real one, in memory, from a seed."""
 
@@ -167,6 +204,12 @@ class Config:
 
     public_url: str = PUBLIC_V2_URL
     """WebSocket V2 endpoint of market data."""
+    private_url: str = PRIVATE_V2_URL
+    """WebSocket V2 endpoint of balances, executions and orders."""
+    channels: tuple[str, ...] = ()
+    """Channels the configuration file names, in its order."""
+    symbols: tuple[str, ...] = ()
+    """Symbols the configuration file names, in its order."""
     venue: SimulatedVenue | None = None
     """Set: talk to an embedded simulated venue in memory instead of ``public_url``."""
     wire: WireSettings = attrs.field(factory=WireSettings)
@@ -174,6 +217,8 @@ class Config:
     backoff: BackoffSettings = attrs.field(factory=BackoffSettings)
     subscriptions: SubscriptionSettings = attrs.field(factory=SubscriptionSettings)
     feed: FeedSettings = attrs.field(factory=FeedSettings)
+    rest: RestSettings = attrs.field(factory=RestSettings)
+    performance: PerformanceSettings = attrs.field(factory=PerformanceSettings)
     startup_timeout_s: float = attrs.field(default=15.0, validator=_positive)
     """How long ``open_market`` waits for the first connection and the list of instruments."""
 
@@ -181,3 +226,14 @@ class Config:
     def simulated(cls, *, symbols: int = 5, rate: float = 50.0, seed: int = 1) -> Config:
         """Return settings for an engine on the embedded venue: no keys, no network."""
         return cls(venue=SimulatedVenue(symbols=symbols, rate=rate, seed=seed))
+
+    @classmethod
+    def load(cls, path: str, *, runtime: Runtime | None = None) -> Config:
+        """Return the settings of the YAML file at ``path``, overridden by ``KRAKEN_ENGINE_<SECTION>__<KEY>`` variables.
+
+        Raises:
+            ConfigError: all mistakes at once, each ``file:line: what, expected, got``.
+        """
+        from kraken_engine.config_file import load_config  # noqa: PLC0415 - it is made of the classes above
+
+        return load_config(real_runtime() if runtime is None else runtime, path)

@@ -1,0 +1,322 @@
+"""Settings from a YAML file and the environment, with every mistake named at once.
+
+Reads the file's words (units in the comments of the file, not in its keys) into the frozen settings of
+:mod:`~kraken_engine.config`. A value is taken as it stands: ``"5"`` is not a number, ``1`` is not ``true``, a key
+that is not known is a mistake. Knows nothing of what the settings do.
+
+Environment variables override the file: ``KRAKEN_ENGINE_WEBSOCKET__RECONNECT_INTERVAL=2.5`` is the key
+``reconnect_interval`` of the section ``websocket``; the value is written as in the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NewType
+from urllib.parse import urlsplit
+
+import attrs
+import cattrs
+from cattrs.cols import homogenous_tuple_structure_factory
+from cattrs.errors import (
+    AttributeValidationNote,
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
+
+from kraken_engine.config import (
+    PRIVATE_V2_URL,
+    PUBLIC_V2_URL,
+    BackoffSettings,
+    Config,
+    PerformanceSettings,
+    RestSettings,
+)
+from kraken_engine.config_yaml import Document, Path, Place, Value
+from kraken_engine.errors import ConfigError, shown
+from kraken_engine.runtime import Runtime
+
+__all__ = ["CHANNELS", "load_config", "parse_config"]
+
+CHANNELS = (
+    "balances", "executions", "ticker", "book", "ohlc", "orders",
+    "trade", "instrument", "level3", "status", "heartbeat",
+)  # fmt: skip
+"""What ``websocket.channels`` may name; ``orders`` is the view of orders kept from ``executions``."""
+
+_ENVIRONMENT_PREFIX = "KRAKEN_ENGINE_"
+_SYMBOL = re.compile(r"[A-Za-z0-9._-]{1,16}/[A-Za-z0-9._-]{1,16}")
+
+WebSocketUrl = NewType("WebSocketUrl", str)
+RestUrl = NewType("RestUrl", str)
+Channel = NewType("Channel", str)
+Symbol = NewType("Symbol", str)
+Switch = NewType("Switch", bool)
+Pause = NewType("Pause", float)
+Timeout = NewType("Timeout", float)
+Age = NewType("Age", float)
+Share = NewType("Share", float)
+Attempts = NewType("Attempts", int)
+Retries = NewType("Retries", int)
+Batch = NewType("Batch", int)
+
+
+@attrs.frozen(kw_only=True)
+class _WebSocketSection:
+    endpoint: WebSocketUrl = WebSocketUrl(PRIVATE_V2_URL)
+    public_endpoint: WebSocketUrl = WebSocketUrl(PUBLIC_V2_URL)
+    channels: tuple[Channel, ...] = ()
+    symbols: tuple[Symbol, ...] = ()
+    reconnect_interval: Pause = Pause(BackoffSettings().cap_s)
+    max_reconnect_attempts: Attempts = Attempts(BackoffSettings().down_after)
+
+
+@attrs.frozen(kw_only=True)
+class _RestSection:
+    base_url: RestUrl = RestUrl(RestSettings().base_url)
+    timeout: Timeout = Timeout(RestSettings().timeout_s)
+    max_retries: Retries = Retries(RestSettings().max_retries)
+    rate_limit_buffer: Share = Share(RestSettings().rate_limit_buffer)
+
+
+@attrs.frozen(kw_only=True)
+class _PerformanceSection:
+    enable_compression: Switch = Switch(PerformanceSettings().enable_compression)
+    batch_size: Batch = Batch(PerformanceSettings().batch_size)
+    cache_ttl: Age = Age(PerformanceSettings().cache_ttl_s)
+
+
+@attrs.frozen(kw_only=True)
+class _File:
+    websocket: _WebSocketSection = attrs.field(factory=_WebSocketSection)
+    rest_api: _RestSection = attrs.field(factory=_RestSection)
+    performance: _PerformanceSection = attrs.field(factory=_PerformanceSection)
+
+
+def load_config(runtime: Runtime, path: str) -> Config:
+    """Return the settings of the file at ``path``, overridden by the environment of ``runtime``.
+
+    Raises:
+        ConfigError: all mistakes, each ``file:line: what, expected, got``, in the order of the file.
+    """
+    try:
+        data = runtime.files.read_bytes(path)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else None
+        raise ConfigError(f"{path}: cannot be read: {why or error}") from error
+    return parse_config(data, name=path, environment=runtime.environment)
+
+
+def parse_config(data: bytes, *, name: str, environment: Mapping[str, str] | None = None) -> Config:
+    """Return the settings in the bytes of a file called ``name``; see :func:`load_config`."""
+    document = Document(name)
+    document.read(data)
+    for variable, text in sorted((environment or {}).items()):
+        section, found, key = variable.removeprefix(_ENVIRONMENT_PREFIX).lower().partition("__")
+        if found and variable.startswith(_ENVIRONMENT_PREFIX):
+            document.override((section, key), text, source=f"environment {variable}")
+    _sections_are_mappings(document)
+    file = _structured(document)
+    document.raise_mistakes()
+    assert file is not None
+    return _config(file)
+
+
+def _config(file: _File) -> Config:
+    websocket, rest, performance = file.websocket, file.rest_api, file.performance
+    return Config(
+        public_url=websocket.public_endpoint,
+        private_url=websocket.endpoint,
+        channels=tuple(dict.fromkeys(websocket.channels)),
+        symbols=tuple(dict.fromkeys(websocket.symbols)),
+        backoff=BackoffSettings(cap_s=websocket.reconnect_interval, down_after=websocket.max_reconnect_attempts),
+        rest=RestSettings(
+            base_url=rest.base_url,
+            timeout_s=rest.timeout,
+            max_retries=rest.max_retries,
+            rate_limit_buffer=rest.rate_limit_buffer,
+        ),
+        performance=PerformanceSettings(
+            enable_compression=performance.enable_compression,
+            batch_size=performance.batch_size,
+            cache_ttl_s=performance.cache_ttl,
+        ),
+    )
+
+
+def _sections_are_mappings(document: Document) -> None:
+    """Take an empty section for one without keys, and anything else that holds no keys out of the document."""
+    for section in attrs.fields_dict(_File):
+        value = document.values.get(section, {})
+        if value is None:
+            document.values[section] = {}
+        elif not isinstance(value, dict):
+            document.mistake(document.place((section,)), f"{section}: expected keys and values, got {_got(value)}")
+            del document.values[section]
+
+
+# -- structure, type and range
+
+
+class _MismatchError(ValueError):
+    """A value is not what a rule expects; the message says both."""
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(f"expected {expected}, got {got}")
+
+
+Rule = Callable[[Value], Any]
+
+
+def _number(expected: str, fits: Callable[[float], bool]) -> Rule:
+    def rule(value: Value) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not fits(value):
+            raise _MismatchError(expected, _got(value))
+        return float(value)
+
+    return rule
+
+
+def _whole(least: int, most: int) -> Rule:
+    def rule(value: Value) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise _MismatchError(f"a whole number from {least} to {most}", _got(value))
+        return value
+
+    return rule
+
+
+def _url(*schemes: str) -> Rule:
+    expected = f"a URL beginning with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+
+    def rule(value: Value) -> str:
+        if isinstance(value, str) and "@" in value:
+            raise _MismatchError("a URL without user and password", "one with '@', not shown")
+        if not isinstance(value, str) or not _is_url(value, schemes):
+            raise _MismatchError(expected, _got(value))
+        return value
+
+    return rule
+
+
+def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    printable = text.isascii() and text.isprintable() and " " not in text
+    return printable and parts.scheme in schemes and bool(parts.hostname) and port != 0
+
+
+def _channel(value: Value) -> str:
+    if not isinstance(value, str) or value not in CHANNELS:
+        nearest = _nearest(value, CHANNELS)
+        raise _MismatchError(f"one of {', '.join(CHANNELS)}", _got(value) + nearest)
+    return value
+
+
+def _symbol(value: Value) -> str:
+    if not isinstance(value, str) or not _SYMBOL.fullmatch(value):
+        raise _MismatchError("a symbol such as BTC/USD", _got(value))
+    return value
+
+
+def _switch(value: Value) -> bool:
+    if not isinstance(value, bool):
+        raise _MismatchError("true or false", _got(value))
+    return value
+
+
+_RULES: dict[Any, Rule] = {
+    WebSocketUrl: _url("ws", "wss"),
+    RestUrl: _url("http", "https"),
+    Channel: _channel,
+    Symbol: _symbol,
+    Switch: _switch,
+    Pause: _number("seconds above 0 and up to 600", lambda x: 0 < x <= 600),
+    Timeout: _number("seconds above 0 and up to 300", lambda x: 0 < x <= 300),
+    Age: _number("seconds from 0 to 86400", lambda x: 0 <= x <= 86_400),
+    Share: _number("a number above 0 and up to 1", lambda x: 0 < x <= 1),
+    Attempts: _whole(1, 1_000_000),
+    Retries: _whole(0, 100),
+    Batch: _whole(1, 10_000),
+}
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for type_, rule in _RULES.items():
+        converter.register_structure_hook(type_, _hook(rule))
+    converter.register_structure_hook_factory(_is_tuple, _lists_only)
+    return converter
+
+
+def _hook(rule: Rule) -> Callable[[Value, Any], Any]:
+    return lambda value, _: rule(value)
+
+
+def _is_tuple(type_: Any) -> bool:
+    return getattr(type_, "__origin__", None) is tuple
+
+
+def _lists_only(type_: Any, converter: cattrs.Converter) -> Callable[[Value, Any], Any]:
+    """Return a hook that makes a tuple of a list, and of nothing else: a string is iterable, too."""
+    structure = homogenous_tuple_structure_factory(type_, converter)
+
+    def hook(value: Value, type_: Any) -> Any:
+        if not isinstance(value, list):
+            raise _MismatchError("a list such as [first, second]", _got(value))
+        return structure(value, type_)
+
+    return hook
+
+
+_CONVERTER = _converter()
+
+
+def _structured(document: Document) -> _File | None:
+    try:
+        return _CONVERTER.structure(document.values, _File)
+    except BaseValidationError as error:
+        for place, what in _mistakes(error, (), document):
+            document.mistake(place, what)
+        return None
+
+
+def _mistakes(error: Exception, path: Path, document: Document) -> Iterator[tuple[Place, str]]:
+    """Name each leaf of cattrs' tree of errors by its place and its dotted path."""
+    if isinstance(error, ForbiddenExtraKeysError):
+        known = sorted(attrs.fields_dict(error.cl))
+        for key in sorted(error.extra_fields):
+            named = ".".join(map(str, (*path, key)))
+            nearest = _nearest(key, known) or f", expected one of {', '.join(known)}"
+            yield document.place((*path, key)), f"{shown(named)}: unknown key{nearest}"
+    elif isinstance(error, BaseValidationError):
+        for inner in error.exceptions:
+            yield from _mistakes(inner, (*path, *_step(inner)), document)
+    else:
+        yield document.place(path), f"{'.'.join(map(str, path))}: {error}"
+
+
+def _step(error: BaseException) -> Iterator[str | int]:
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            yield note.name
+        elif isinstance(note, IterableValidationNote):
+            yield note.index
+
+
+def _nearest(word: Value, known: tuple[str, ...] | list[str]) -> str:
+    near = difflib.get_close_matches(word[:64], known, n=1) if isinstance(word, str) else []
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _got(value: Value) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "keys and values"
+    return "a list" if isinstance(value, list) else shown(repr(value))
