@@ -6,6 +6,8 @@ Python 3.11 or newer.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -63,6 +65,14 @@ def foreign(session: nox.Session) -> None:
     """Let other people's Kraken clients check the simulated venue."""
     _install(session, "foreign")
     session.run("pytest", "-q", "-rP", "tests/foreign/conformance_python_kraken_sdk.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against the usual ways to do the same; compare ratios of one run, never figures of two."""
+    _install(session, "tests")
+    for program in sorted(Path("bench").glob("*.py")):
+        session.run("python", str(program), *session.posargs)
 
 
 @nox.session

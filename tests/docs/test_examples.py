@@ -17,9 +17,15 @@ import pytest
 from cyclopts import CycloptsError
 
 from kraken_engine.cli.app import app
+from kraken_engine.config import Config
+from kraken_engine.config_file import parse_config
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
+]
 FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACEHOLDERS = {
     "SYMBOL": "BTC/USD",
@@ -37,15 +43,16 @@ class Block:
     text: str
 
 
-def blocks(*languages: str) -> Iterator[Block]:
+def every_block() -> Iterator[Block]:
     for page in PAGES:
-        if "_build" in page.parts:
-            continue
         text = page.read_text()
         for found in FENCE.finditer(text):
             line = text.count("\n", 0, found.start()) + 1
-            if found["language"] in languages:
-                yield Block(f"{page.relative_to(ROOT)}:{line}", found["language"], found["text"])
+            yield Block(f"{page.relative_to(ROOT)}:{line}", found["language"], found["text"])
+
+
+def blocks(language: str) -> list[Block]:
+    return [block for block in every_block() if block.language == language]
 
 
 def command_lines() -> list[tuple[str, str]]:
@@ -57,7 +64,7 @@ def command_lines() -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("block", list(blocks("python")), ids=lambda b: b.where)
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda b: b.where)
 def test_every_python_example_runs(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     program = compile(block.text, block.where, "exec", dont_inherit=True)
     exec(program, {"__name__": "__main__"})  # the documentation of this very tree
@@ -65,9 +72,14 @@ def test_every_python_example_runs(block: Block, capsys: pytest.CaptureFixture[s
         assert capsys.readouterr().out.strip()
 
 
-@pytest.mark.parametrize("block", list(blocks("json")), ids=lambda b: b.where)
+@pytest.mark.parametrize("block", blocks("json"), ids=lambda b: b.where)
 def test_every_json_example_is_json(block: Block) -> None:
     json.loads(block.text)
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=lambda b: b.where)
+def test_every_configuration_shown_is_accepted(block: Block) -> None:
+    assert parse_config(block.text.encode(), name=block.where) != Config()
 
 
 @pytest.mark.parametrize(("where", "line"), command_lines(), ids=lambda value: value if "md:" in value else "")
@@ -83,14 +95,13 @@ def test_a_command_line_that_is_not_one_is_refused() -> None:
 
 
 def test_there_are_examples_to_run() -> None:
-    assert len(list(blocks("python"))) >= 8
+    assert len(blocks("python")) >= 8
     assert len(command_lines()) >= 10
 
 
-def test_no_python_block_escapes_by_another_name() -> None:
-    known = {"python", "console", "json", "text"}
-    assert [b.where for b in blocks("py", "python3", "pycon", "sh", "bash", "shell")] == []
-    assert {b.language for page_block in [list(blocks(*known))] for b in page_block} <= known
+def test_no_example_escapes_by_its_name_or_its_indentation() -> None:
+    assert {block.language for block in every_block()} == {"python", "console", "json", "yaml", "text"}
+    assert [page.name for page in PAGES if re.search(r"^[ \t]+```", page.read_text(), re.MULTILINE)] == []
 
 
 def test_the_readme_has_exactly_two_commands_and_the_check_runs_the_second() -> None:
