@@ -179,6 +179,24 @@ async def test_rest_is_answered_from_the_same_exchange(autojump_clock: Clock) ->
         assert (await world.control("/counters"))["rest_requests"] == 1  # type: ignore[index]  # parsed JSON
 
 
+async def test_what_is_overdue_comes_in_bites_that_a_reader_can_follow(autojump_clock: Clock) -> None:
+    network = MemoryNetwork(buffer_bytes=8 * 1024 * 1024)  # so that one read takes all that was written meanwhile
+    with trio.fail_after(3600):
+        async with open_venue(runtime_on(network), VenueSettings(symbols=1, rate=5000)) as venue:
+            client = WebSocketClient(await dial(network, venue.ws_url))
+            await client.upgrade()
+            await client.send(TextMessage(SUBSCRIBE))
+            await trio.sleep(1)
+            await client.stream.receive_some()
+            autojump_clock.jump(1)
+            reads: list[int] = []
+            with trio.move_on_after(0.1):
+                while True:
+                    reads.append(len(await client.stream.receive_some()))
+    assert sum(reads) > 500_000
+    assert max(reads) < 50_000
+
+
 async def test_leaving_closes_clients_with_1001_and_stops_listening(autojump_clock: Clock) -> None:
     network = MemoryNetwork()
     async with open_venue(runtime_on(network), VenueSettings()) as venue:
@@ -233,7 +251,7 @@ async def test_an_error_of_the_exchange_ends_the_body_and_says_so(
     def advance(self: Exchange, now: float) -> None:
         raise ZeroDivisionError("planted")
 
-    with pytest.raises(EngineFailed, match="venue") as caught:
+    with pytest.raises(EngineFailed, match="venue failed in the background: ZeroDivisionError: planted") as caught:
         async with open_venue(runtime_on(MemoryNetwork()), VenueSettings()):
             monkeypatch.setattr(Exchange, "advance", advance)
             await trio.sleep(60)

@@ -66,7 +66,7 @@ def json_response(status: int, value: object) -> RestResponse:
     return RestResponse(status=status, headers={"content-type": "application/json"}, body=body)
 
 
-class _RefusedError(Exception):
+class _Refused(Exception):
     """The request cannot be served; say ``why`` with ``status`` and end the connection."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -94,7 +94,7 @@ class _Conversation:
                     return
                 self._http.start_next_cycle()
                 patience_s = self._limits.idle_timeout_s
-        except _RefusedError as refused:
+        except _Refused as refused:
             response = json_response(refused.status, {"error": refused.why})
             headers = {**response.headers, "connection": "close"}
             await self._send(attrs.evolve(response, headers=headers), with_body=True)
@@ -111,14 +111,14 @@ class _Conversation:
                     patience.deadline = min(patience.deadline, trio.current_time() + self._limits.header_timeout_s)
             return event if isinstance(event, h11.Request) else None
         if started:
-            raise _RefusedError(408, f"expected the headers within {self._limits.header_timeout_s} s")
+            raise _Refused(408, f"expected the headers within {self._limits.header_timeout_s} s")
         return None
 
     async def _body(self, head: h11.Request) -> bytes:
         limit = self._limits.max_body_bytes
         for name, value in head.headers:
             if name == b"content-length" and int(value) > limit:
-                raise _RefusedError(413, f"expected a body of at most {limit} bytes, got {int(value)}")
+                raise _Refused(413, f"expected a body of at most {limit} bytes, got {int(value)}")
         if self._http.they_are_waiting_for_100_continue:
             await self._send_events([h11.InformationalResponse(status_code=100, headers=[])])
         body = bytearray()
@@ -127,18 +127,18 @@ class _Conversation:
                 if isinstance(event, h11.Data):
                     body += event.data
                     if len(body) > limit:
-                        raise _RefusedError(413, f"expected a body of at most {limit} bytes")
+                        raise _Refused(413, f"expected a body of at most {limit} bytes")
                 else:
                     await self._feed()
             return bytes(body)
-        raise _RefusedError(408, f"expected the body within {self._limits.body_timeout_s} s")
+        raise _Refused(408, f"expected the body within {self._limits.body_timeout_s} s")
 
     def _request(self, head: h11.Request, body: bytes) -> RestRequest:
         path, _, query = head.target.decode("latin-1").partition("?")
         try:
             fields = parse_qsl(query, keep_blank_values=True, max_num_fields=self._limits.max_query_fields)
         except ValueError:
-            raise _RefusedError(400, f"expected at most {self._limits.max_query_fields} query fields") from None
+            raise _Refused(400, f"expected at most {self._limits.max_query_fields} query fields") from None
         return RestRequest(
             method=head.method.decode("ascii"),
             path=path,
@@ -164,7 +164,7 @@ class _Conversation:
         try:
             return self._http.next_event()
         except h11.RemoteProtocolError as error:
-            raise _RefusedError(error.error_status_hint, str(error)) from None
+            raise _Refused(error.error_status_hint, str(error)) from None
 
     async def _feed(self) -> None:
         self._http.receive_data(bytes(await self._stream.receive_some(self._limits.read_bytes)))

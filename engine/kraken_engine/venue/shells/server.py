@@ -12,7 +12,7 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, final
+from typing import Any, cast, final
 
 import attrs
 import trio
@@ -33,6 +33,9 @@ MAX_CONNECTIONS = 256
 
 SHORTEST_PAUSE_S = 0.001
 """The exchange gets a turn at most so often (a client's message aside): what is due sooner goes out together."""
+
+LONGEST_TURN_S = 0.005
+"""Market time that one turn may catch up on: a burst much longer would overrun clients that do read."""
 
 LONGEST_PAUSE_S = 1.0
 """The exchange gets a turn at least so often, whatever it asked for."""
@@ -152,11 +155,12 @@ class _Market:
     async def run(self) -> None:
         """Advance the exchange whenever something is due; never returns.
 
-        One turn is a bounded burst. When it leaves work over, the connections get to write before the next one.
+        One turn covers at most ``LONGEST_TURN_S`` of the market. When that leaves work over, the connections get to
+        write, and clients in the same process to read, before the next one.
         """
         while True:
             now = self.clock.now()
-            self.exchange.advance(now)
+            self.exchange.advance(min(now, self.exchange.next_due() + LONGEST_TURN_S))
             pause_s = self.exchange.next_due() - now
             if pause_s <= 0:
                 await trio.lowlevel.checkpoint()
@@ -252,15 +256,21 @@ async def _open_stages(servers: Sequence[WebSocketServer]) -> AsyncGenerator[_St
             background.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         failed = group.split(trio.Cancelled)[1]
-        if not isinstance(failed, ExceptionGroup):
-            raise
-        failure = EngineFailed("the simulated venue failed in the background")
+        if failed is None or failed.split(Exception)[1] is not None:
+            raise  # a cancellation from outside, or an interrupt that Trio handed to one of our tasks
+        failure = EngineFailed(f"the simulated venue failed in the background: {_first(failed)}")
         failure.__cause__ = failed
     # Raised out here: the group must not become the context of an error that has nothing to do with it.
     if failure is not None:
         raise failure
     if body_error is not None:
         raise body_error
+
+
+def _first(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return f"{type(error).__name__}: {error}"
 
 
 def _host_port(address: Address) -> str:
