@@ -19,6 +19,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import deque
 
 import attrs
 
@@ -34,6 +35,18 @@ CHECKED = 10
 """Levels a side that the checksum covers."""
 
 HISTORY = 16_384
+RECENT = 2_048
+"""Books of one symbol whose checked levels are kept whole, unless the venue says fewer."""
+
+
+@attrs.frozen
+class RecentBook:
+    """The checked levels of a book that was, as level texts."""
+
+    time_us: int
+    checksum: int
+    bids: list[bytes]
+    asks: list[bytes]
 
 
 @attrs.frozen
@@ -48,10 +61,11 @@ class BookMessage:
 class BookPublisher:
     """What the subscribers of one market's book see."""
 
-    def __init__(self, pair: Pair, book: MatchingBook, stamps: Stamps, wall_ns: int) -> None:
+    def __init__(self, pair: Pair, book: MatchingBook, stamps: Stamps, wall_ns: int, *, recent: int = RECENT) -> None:
         self.wall_ns = wall_ns
         """Time of what happens next; whoever lets the market move sets it first."""
         self.history = BookHistory()
+        self.recent: deque[RecentBook] = deque(maxlen=recent)
         self._stamps = stamps
         self._bids = _SideText(book.bids, pair, self)
         self._asks = _SideText(book.asks, pair, self)
@@ -62,7 +76,7 @@ class BookPublisher:
         self._update = b'{"channel":"book","type":"update","data":[' + self._head
         self._checksum = self._computed()
         self._changed_ns = wall_ns
-        self.history.add(wall_ns // NS_PER_US, self._checksum)
+        self._remember()
 
     @property
     def checksum(self) -> int:
@@ -106,7 +120,7 @@ class BookPublisher:
         bids.changed_any = asks.changed_any = bids.has_insert = asks.has_insert = False
         wall_ns = self._changed_ns = self.wall_ns
         checksum = self._checksum
-        self.history.add(wall_ns // NS_PER_US, checksum)
+        self._remember()
         tail = None
         for window in self._windows:
             bid_levels, ask_levels = window.sides
@@ -130,6 +144,11 @@ class BookPublisher:
                 b'],"checksum":%d,"timestamp":"%b"}]}' % (self._checksum, self._stamps.micros(self._changed_ns)),
             )
         )
+
+    def _remember(self) -> None:
+        time_us = self._changed_ns // NS_PER_US
+        self.history.add(time_us, self._checksum)
+        self.recent.append(RecentBook(time_us, self._checksum, self._bids.checked_texts, self._asks.checked_texts))
 
     def _computed(self) -> int:
         return zlib.crc32(self._asks.checked() + self._bids.checked())
@@ -189,6 +208,8 @@ class _SideText:
         self._qty_form = b"%%b%%d.%%0%dd}" % pair.qty_decimals
         self._texts: dict[int, bytes] = {}
         self._tokens: dict[int, bytes] = {}
+        self.checked_texts: list[bytes] = []
+        """The levels behind :meth:`checked`, as they were at its last call; never changed in place."""
         self._checked = b""
         for key, level in ladder.levels.items():
             self._write(key, level.total)
@@ -232,8 +253,9 @@ class _SideText:
     def checked(self) -> bytes:
         """Return this side's part of what the checksum is computed over."""
         if self.changed_top:
-            tokens = self._tokens
-            self._checked = b"".join([tokens[key] for key in self._keys[:CHECKED]])
+            texts, tokens, keys = self._texts, self._tokens, self._keys[:CHECKED]
+            self._checked = b"".join([tokens[key] for key in keys])
+            self.checked_texts = [texts[key] for key in keys]
             self.changed_top = False
         return self._checked
 

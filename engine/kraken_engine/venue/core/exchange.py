@@ -16,6 +16,7 @@ from kraken_engine.errors import ConfigError
 from kraken_engine.runtime import seeded_rng
 from kraken_engine.venue.core import frames
 from kraken_engine.venue.core.agenda import Agenda, Happening
+from kraken_engine.venue.core.book_channel import RECENT
 from kraken_engine.venue.core.delivery import Delivery
 from kraken_engine.venue.core.faults import Faults
 from kraken_engine.venue.core.gateway import Gateway
@@ -46,11 +47,17 @@ _LEVELS_IN_ALL = 60_000
 _FEWEST_LEVELS = 60
 _MOST_LEVELS = 1_200
 
+_RECENT_IN_ALL = 100_000
+"""Whole books kept for judges, over all symbols."""
+_FEWEST_RECENT = 32
+
 
 class Exchange:
     """The simulated exchange."""
 
-    def __init__(self, seed: int, symbols: int, rate: float, now: float, wall_ns: int) -> None:
+    def __init__(
+        self, seed: int, symbols: int, rate: float, now: float, wall_ns: int, *, levels: int | None = None
+    ) -> None:
         """Open the exchange.
 
         Args:
@@ -59,12 +66,16 @@ class Exchange:
             rate: mean number of book messages a second over all symbols, see above.
             now: monotonic seconds of this moment.
             wall_ns: wall-clock time of this moment, nanoseconds since 1970; later wall times follow from ``now``.
+            levels: levels a side of every book. By default 1,200 for up to 50 symbols, fewer for more, so that
+                opening stays quick; a world that needs only shallow books opens faster with fewer.
 
         Raises:
-            ConfigError: ``symbols`` or ``rate`` is out of range.
+            ConfigError: ``symbols``, ``rate`` or ``levels`` is out of range.
         """
         if not 0 < rate < MOST_RATE:
             raise ConfigError(f"rate: expected more than 0 and less than {MOST_RATE:g} messages a second, got {rate!r}")
+        if levels is not None and not _FEWEST_LEVELS <= levels <= _MOST_LEVELS:
+            raise ConfigError(f"levels: expected {_FEWEST_LEVELS} to {_MOST_LEVELS}, got {levels!r}")
         pairs = listed_pairs(symbols)
         self.seed = seed
         self.symbols: list[str] = [pair.symbol for pair in pairs]
@@ -78,14 +89,15 @@ class Exchange:
         self._opened = 0
         self._closed_idle = 0
         self._mode = TradingMode.ONLINE
-        levels = max(_FEWEST_LEVELS, min(_MOST_LEVELS, _LEVELS_IN_ALL // symbols))
+        kept = levels or max(_FEWEST_LEVELS, min(_MOST_LEVELS, _LEVELS_IN_ALL // symbols))
         weights = [1 / (place + 4) for place in range(symbols)]
         self._listings = {
             pair.symbol: Listing(
                 pair,
                 seed=seed,
                 steps_per_s=rate * weight / sum(weights),
-                levels=levels,
+                levels=kept,
+                recent_books=max(_FEWEST_RECENT, min(RECENT, _RECENT_IN_ALL // symbols)),
                 wall_ns=wall_ns,
                 delivery=self._delivery,
                 stamps=self._stamps,
@@ -141,6 +153,10 @@ class Exchange:
     def book_state(self, symbol: str, depth: int = 10) -> dict[str, object]:
         """Return the true book: text levels, checksum, time of its last change. UsageError for an unknown symbol."""
         return self._oracle.book_state(symbol, depth)
+
+    def past_book(self, symbol: str, checksum: int) -> dict[str, object]:
+        """Return the latest recent book of ``symbol`` that had ``checksum``. UsageError when none had."""
+        return self._oracle.past_book(symbol, checksum)
 
     def ever_had(self, symbol: str, checksum: int, timestamp: str | None = None) -> bool:
         """Return whether the book of ``symbol`` ever had ``checksum`` (at ``timestamp``, as sent on the wire)."""

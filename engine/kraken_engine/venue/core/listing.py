@@ -49,6 +49,7 @@ class Listing:
         seed: int,
         steps_per_s: float,
         levels: int,
+        recent_books: int,
         wall_ns: int,
         delivery: Delivery,
         stamps: Stamps,
@@ -60,6 +61,7 @@ class Listing:
             seed: of the whole venue; every generator here is derived from it and the pair's name.
             steps_per_s: mean number of steps of the crowd a second; their distances are exponential.
             levels: levels a side of the book.
+            recent_books: books that are kept whole for judges.
             wall_ns: when the venue opens.
             delivery: where messages go.
             stamps: writes times.
@@ -72,7 +74,7 @@ class Listing:
         self._rng = seeded_rng(f"{seed}:{pair.symbol}:market")
         self._wall_ns = wall_ns
         self.flow = MarketFlow(pair, self._rng, levels)
-        self.book = BookPublisher(pair, self.flow.book, stamps, wall_ns)
+        self.book = BookPublisher(pair, self.flow.book, stamps, wall_ns, recent=recent_books)
         past = seeded_rng(f"{seed}:{pair.symbol}:past")
         self.tape = Tape(pair, past, wall_ns)
         self.day = RollingDay(pair, past, wall_ns // NS_PER_S)

@@ -42,6 +42,25 @@ class Oracle:
             "timestamp": self._stamps.micros(listing.book.changed_ns).decode(),
         }
 
+    def past_book(self, symbol: str, checksum: int) -> dict[str, object]:
+        """Return the latest book that had ``checksum``, ten levels a side; shaped like :meth:`book_state`.
+
+        Raises:
+            UsageError: the symbol is not listed, or none of its last books had it (2,048 are kept, fewer when more
+                than 48 symbols are listed).
+        """
+        listing = self._listing(symbol)
+        for book in reversed(listing.book.recent):
+            if book.checksum == checksum:
+                return {
+                    "symbol": symbol,
+                    "bids": [_row(text) for text in book.bids],
+                    "asks": [_row(text) for text in book.asks],
+                    "checksum": checksum,
+                    "timestamp": self._stamps.micros(book.time_us * 1000).decode(),
+                }
+        raise UsageError(f"checksum: expected that of a recent book of {symbol}, got {checksum}")
+
     def ever_had(self, symbol: str, checksum: int, timestamp: str | None) -> bool:
         """Return whether that book existed among the last 16,384 or more of this symbol.
 
@@ -75,6 +94,11 @@ class Oracle:
 def _rows(listing: Listing, ladder: Ladder, depth: int) -> list[list[str]]:
     pair = listing.pair
     return [[pair.price_text(abs(key)), pair.qty_text(ladder.levels[key].total)] for key in ladder.keys[:depth]]
+
+
+def _row(level: bytes) -> list[str]:
+    price, _, qty = level.removeprefix(b'{"price":').removesuffix(b"}").partition(b',"qty":')
+    return [price.decode(), qty.decode()]
 
 
 def _microseconds(timestamp: str) -> int:

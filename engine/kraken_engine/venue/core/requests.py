@@ -98,7 +98,7 @@ class SubscriptionRequest:
     snapshot: bool
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, and never leaves the venue
+class Refused(Exception):
     """The request gets a failure reply, one for each of ``symbols`` when there are any."""
 
     def __init__(

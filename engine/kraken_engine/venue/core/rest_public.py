@@ -29,7 +29,7 @@ _PRICE_DECIMALS = 5
 _Answer = dict[str, Any]
 
 
-class _Failed(Exception):  # noqa: N818 - an answer, and never leaves this module
+class _Failed(Exception):
     """The request gets this error text instead of a result."""
 
 
