@@ -17,7 +17,7 @@ def test_it_heals_and_ends_with_the_books_of_the_venue(capsys: pytest.CaptureFix
     assert code == 0
     assert summary["cuts"] == summary["cuts_healed"] == 1
     assert summary["corruptions"] == summary["corruptions_healed"] == 1
-    assert summary["mismatches_seen"] >= 1
+    assert summary["mismatches_seen"] == 1
     assert summary["books_equal_venue"]
     assert summary["books_verified"] > 0
     assert summary["frames"] > 0

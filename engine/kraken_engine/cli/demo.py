@@ -143,7 +143,12 @@ class _Show:
         """Return what the run came to."""
         statistics = self.market.statistics()
         ledger = self.ledger
-        ok = not self.unequal and ledger.whole and ledger.made("cut") == ledger.made("corruption") == 1
+        ok = (
+            not self.unequal
+            and ledger.whole
+            and ledger.made("cut") == ledger.made("corruption") == 1
+            and statistics.books_mismatched == ledger.made("corruption")  # not one false alarm
+        )
         return {
             "ok": ok,
             "seconds": round(self._ended_s - self.began_s, 3),
