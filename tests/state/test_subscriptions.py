@@ -436,6 +436,69 @@ def test_an_unsubscribe_confirmed_late_is_healed_by_subscribing_again() -> None:
     assert only(subs.due(now=5.2)).method == "subscribe"
 
 
+def test_a_subscribe_confirmed_late_does_not_undo_the_unsubscribe_sent_after_it() -> None:
+    subs = connected(BOOK)
+    first = only(subs.due(now=0.0))
+    subs.ack(yes(only(subs.due(now=5.0))), now=5.1)
+    subs.resubscribe(BOOK, now=5.2)
+    assert only(subs.due(now=5.2)).method == "unsubscribe"
+    subs.ack(yes(first), now=5.3)
+    assert subs.status(BOOK) is SubscriptionStatus.LEAVING
+
+
+def test_an_unsubscribe_confirmed_late_does_not_undo_the_subscribe_sent_after_it() -> None:
+    subs = live(BOOK)
+    subs.resubscribe(BOOK, now=0.0)
+    gone = only(subs.due(now=0.0))
+    again = only(subs.due(now=5.0))
+    subs.ack(yes(gone), now=5.1)
+    assert subs.status(BOOK) is SubscriptionStatus.REQUESTED
+    subs.ack(yes(again), now=5.2)
+    assert subs.status(BOOK) is SubscriptionStatus.ACKED
+
+
+def test_a_refusal_after_silence_does_not_prove_that_the_first_try_failed() -> None:
+    subs = connected(BOOK)
+    subs.due(now=0.0)
+    subs.ack(no(only(subs.due(now=5.0)), "Exceeded msg rate"), now=5.1)
+    subs.drop(BOOK, now=5.2)
+    assert [r.method for _, r in drain(subs, 5.2, until=9.0)] == ["unsubscribe"]
+
+
+def test_an_unsubscribe_refused_for_its_rate_is_sent_again() -> None:
+    subs = live(BOOK)
+    subs.resubscribe(BOOK, now=0.0)
+    subs.ack(no(only(subs.due(now=0.0)), "Exceeded msg rate"), now=0.1)
+    assert subs.status(BOOK) is SubscriptionStatus.ACKED
+    again = drain(subs, 0.1, until=3.0)
+    assert [r.method for _, r in again] == ["unsubscribe"]
+    assert again[0][0] == pytest.approx(2.1)
+
+
+@pytest.mark.parametrize("drop_first", [True, False])
+def test_a_new_depth_of_a_book_waits_for_the_old_one_to_leave_which_has_no_grace(drop_first: bool) -> None:
+    deeper = SubscriptionKey("book", "BTC/USD", depth=25)
+    subs = live(BOOK)
+    if drop_first:
+        subs.drop(BOOK, now=1.0)
+    subs.want(deeper, now=1.0)
+    subs.drop(BOOK, now=1.0)
+    gone = only(subs.due(now=1.0))
+    assert (gone.method, gone.params["depth"]) == ("unsubscribe", 10)
+    subs.ack(yes(gone), now=1.1)
+    come = only(subs.due(now=1.1))
+    assert (come.method, come.params["depth"]) == ("subscribe", 25)
+
+
+def test_candles_of_another_interval_need_not_wait() -> None:
+    minute, hour = (SubscriptionKey("ohlc", "BTC/USD", interval=n) for n in (1, 60))
+    subs = live(minute)
+    subs.drop(minute, now=1.0)
+    subs.want(hour, now=1.0)
+    assert only(subs.due(now=1.0)).params["interval"] == 60
+    assert subs.status(minute) is SubscriptionStatus.LIVE
+
+
 def test_data_before_the_reply_makes_the_key_live_once_confirmed() -> None:
     subs = connected(BOOK)
     request = only(subs.due(now=0.0))
@@ -481,6 +544,7 @@ KEYS = [
     SubscriptionKey("instrument"),
     *(SubscriptionKey("ticker", f"{s}/USD") for s in "ABC"),
     *(SubscriptionKey("book", f"{s}/USD", depth=10) for s in "ABC"),
+    SubscriptionKey("book", "A/USD", depth=25),
     SubscriptionKey("ohlc", "A/USD", interval=1),
     SubscriptionKey("ohlc", "A/USD", interval=5),
 ]

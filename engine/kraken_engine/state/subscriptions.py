@@ -23,7 +23,6 @@ from __future__ import annotations
 import enum
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import attrs
 
@@ -31,20 +30,9 @@ from kraken_engine.codec.ws_v2 import Ack
 from kraken_engine.config import SubscriptionSettings
 from kraken_engine.control.request_pace import RequestPace
 from kraken_engine.normalise.events import Notice, Refused
+from kraken_engine.state.subscription_requests import Refusal, Request, SubscriptionKey, request_for
 
 __all__ = ["Request", "SubscriptionKey", "SubscriptionStatus", "Subscriptions"]
-
-
-@attrs.frozen
-class SubscriptionKey:
-    """One subscription at the venue; parameters left None are the venue's defaults."""
-
-    channel: str
-    symbol: str | None = None
-    depth: int | None = None
-    interval: int | None = None
-    trigger: str | None = None
-    """``event_trigger`` of the ticker: ``trades`` or ``bbo``."""
 
 
 class SubscriptionStatus(enum.Enum):
@@ -62,17 +50,6 @@ class SubscriptionStatus(enum.Enum):
     """An unsubscribe is in flight, to get a new snapshot or because nobody wants the key."""
 
 
-@attrs.frozen(kw_only=True)
-class Request:
-    """One request to send now; ``params`` is the object as the venue wants it."""
-
-    method: str
-    channel: str
-    symbols: tuple[str, ...]
-    params: dict[str, Any]
-    req_id: int
-
-
 class _Phase(enum.Enum):
     ABSENT = enum.auto()
     ASKED = enum.auto()
@@ -83,18 +60,6 @@ class _Phase(enum.Enum):
 
 _IN_FLIGHT = {_Phase.ASKED: "subscribe", _Phase.LEAVING: "unsubscribe"}
 _REPLY_METHODS = frozenset({"subscribe", "unsubscribe", "error"})
-_SNAPSHOT = {"trade": True}
-"""Channels whose snapshot the venue sends only when asked: the last 50 trades close the gap of a reconnect."""
-_FINAL_WORDS = (
-    "currency pair not supported",
-    "malformed request",
-    "unsupported",
-    "unavailable on this endpoint",
-    "permission denied",
-)
-"""Refusals that asking again cannot change (docs "Errors")."""
-_RATE_WORDS = "exceeded msg rate"
-_ALREADY_WORDS = "already subscribed"
 _LAST = 1000
 """Priority of a channel that has none."""
 
@@ -175,7 +140,8 @@ class Subscriptions:
         if entry is None or not entry.wanted:
             return
         entry.wanted = entry.renew = False
-        entry.not_before = now + self._settings.grace_s
+        awaited = any(entry in self._rivals(other) for other in self._of_stream(key) if other.wanted)
+        entry.not_before = now if awaited else now + self._settings.grace_s
         entry.failures = 0
         self._settle(entry)
 
@@ -318,32 +284,22 @@ class Subscriptions:
         key = entry.key
         return [
             rival
-            for rival in self._by_stream.get((key.channel, key.symbol), ())
+            for rival in self._of_stream(key)
             if not rival.wanted and rival.phase is not _Phase.ABSENT and rival.key.interval == key.interval
         ]
 
+    def _of_stream(self, key: SubscriptionKey) -> list[_Entry]:
+        return self._by_stream.get((key.channel, key.symbol), [])
+
     def _send(self, method: str, batch: list[_Entry], now: float) -> Request:
         req_id = next(self._req_ids)
-        key = batch[0].key
-        symbols = tuple(entry.key.symbol for entry in batch if entry.key.symbol is not None)
-        params: dict[str, Any] = {"channel": key.channel}
-        if symbols:
-            params["symbol"] = list(symbols)
-        if key.depth is not None:
-            params["depth"] = key.depth
-        if key.interval is not None:
-            params["interval"] = key.interval
-        if key.trigger is not None:
-            params["event_trigger"] = key.trigger
-        if method == "subscribe" and key.channel in _SNAPSHOT:
-            params["snapshot"] = _SNAPSHOT[key.channel]
         for entry in batch:
             entry.before = entry.phase
             entry.phase = _Phase.ASKED if method == "subscribe" else _Phase.LEAVING
             entry.live = entry.renew = False
             entry.asked_at, entry.deadline, entry.req_id = now, now + self._settings.ack_timeout_s, req_id
         self._in_flight[req_id] = list(batch)
-        return Request(method=method, channel=key.channel, symbols=symbols, params=params, req_id=req_id)
+        return request_for(method, [entry.key for entry in batch], req_id)
 
     # -- replies
 
@@ -372,29 +328,25 @@ class Subscriptions:
             entry.not_before = 0.0
 
     def _refused(self, entry: _Entry, error: str, now: float) -> list[Notice]:
-        words = error.lower()
-        if _ALREADY_WORDS in words:
+        refusal = Refusal.of(error)
+        if refusal is Refusal.ALREADY:
             self._confirmed(entry, "subscribe")
             return []
-        slow = self._slow_down(entry, words, now)
         self._land(entry, entry.before)
-        final = any(word in words for word in _FINAL_WORDS)
-        return self._failed(entry, error, now + self._settings.retry_pause_s * (2 if slow else 1), now, final=final)
+        pause_s = self._settings.retry_pause_s
+        if refusal is Refusal.TOO_FAST:
+            self._pace.complained(sent_at=entry.asked_at, now=now)
+            pause_s *= 2
+        return self._failed(entry, error, now + pause_s, now, final=refusal is Refusal.FINAL)
 
     def _unsubscribe_refused(self, entry: _Entry, error: str, now: float) -> None:
-        if not self._slow_down(entry, error.lower(), now):
+        if Refusal.of(error) is not Refusal.TOO_FAST:
             self._confirmed(entry, "unsubscribe")  # there was nothing to unsubscribe
             return
+        self._pace.complained(sent_at=entry.asked_at, now=now)
         self._land(entry, entry.before)
         entry.renew = entry.wanted
         self._leaving_failed(entry, now + self._settings.retry_pause_s * 2)
-
-    def _slow_down(self, entry: _Entry, words: str, now: float) -> bool:
-        """Go slower if the venue complains about the pace; return whether it does."""
-        if _RATE_WORDS not in words:
-            return False
-        self._pace.complained(sent_at=entry.asked_at, now=now)
-        return True
 
     def _expire(self, now: float) -> None:
         for entry in [e for e in self._active.values() if e.phase in _IN_FLIGHT and now >= e.deadline]:

@@ -1,0 +1,87 @@
+"""What can be asked of the venue: subscriptions as keys, and the requests and refusals about them in its own words.
+
+Knows nothing of what was asked already, or when.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+__all__ = ["Refusal", "Request", "SubscriptionKey", "request_for"]
+
+
+@attrs.frozen
+class SubscriptionKey:
+    """One subscription at the venue; parameters left None are the venue's defaults."""
+
+    channel: str
+    symbol: str | None = None
+    depth: int | None = None
+    interval: int | None = None
+    trigger: str | None = None
+    """``event_trigger`` of the ticker: ``trades`` or ``bbo``."""
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """One request to send now; ``params`` is the object as the venue wants it."""
+
+    method: str
+    channel: str
+    symbols: tuple[str, ...]
+    params: dict[str, Any]
+    req_id: int
+
+
+def request_for(method: str, keys: Sequence[SubscriptionKey], req_id: int) -> Request:
+    """Return one request for ``keys``, which differ in nothing but their symbols."""
+    key = keys[0]
+    symbols = tuple(k.symbol for k in keys if k.symbol is not None)
+    params: dict[str, Any] = {"channel": key.channel}
+    if symbols:
+        params["symbol"] = list(symbols)
+    if key.depth is not None:
+        params["depth"] = key.depth
+    if key.interval is not None:
+        params["interval"] = key.interval
+    if key.trigger is not None:
+        params["event_trigger"] = key.trigger
+    if method == "subscribe" and key.channel in _SNAPSHOT_ON_REQUEST:
+        params["snapshot"] = True
+    return Request(method=method, channel=key.channel, symbols=symbols, params=params, req_id=req_id)
+
+
+class Refusal(enum.Enum):
+    """What a refusal means for the next try."""
+
+    FINAL = "final"
+    """Asking again cannot change it."""
+    TOO_FAST = "too fast"
+    ALREADY = "already"
+    """No refusal at all: the subscription is there."""
+    OTHER = "other"
+
+    @classmethod
+    def of(cls, error: str) -> Refusal:
+        """Return what the venue's words mean."""
+        words = error.lower()
+        return next((refusal for phrase, refusal in _PHRASES.items() if phrase in words), cls.OTHER)
+
+
+_SNAPSHOT_ON_REQUEST = frozenset({"trade"})
+"""Channels whose snapshot the venue sends only when asked: the last 50 trades close the gap of a reconnect."""
+
+_PHRASES = {
+    "already subscribed": Refusal.ALREADY,
+    "exceeded msg rate": Refusal.TOO_FAST,
+    "currency pair not supported": Refusal.FINAL,
+    "malformed request": Refusal.FINAL,
+    "unsupported": Refusal.FINAL,
+    "unavailable on this endpoint": Refusal.FINAL,
+    "permission denied": Refusal.FINAL,
+}
+"""The venue's words in lower case (docs "Errors"); the first phrase found decides."""
