@@ -5,6 +5,7 @@
     GET  /symbols                 every symbol
     GET  /books[?depth=10]        every book as the venue has it
     GET  /books/BTC/USD[?depth=]  one book
+    GET  /books/BTC/USD?checksum= the top ten of the latest recent book that had this checksum
     GET  /counters                what the venue counted
     GET  /faults                  what was applied so far
     POST /faults                  {"fault": name, ...parameters}: apply one, answer what it did
@@ -75,6 +76,8 @@ class ControlPort:
             case "GET", ["books", symbol]:
                 if symbol not in self.exchange.symbols:
                     raise _Problem(404, f"symbol: expected one of GET /symbols, got {shown(symbol)}")
+                if "checksum" in request.query:
+                    return self.exchange.past_book(symbol, _whole(request, "checksum", 2**32 - 1, ""))
                 return self.exchange.book_state(symbol, _depth(request))
             case "GET", ["faults"]:
                 return self.exchange.faults.log
@@ -101,7 +104,9 @@ class ControlPort:
         return done
 
 
-class _Problem(Exception):  # noqa: N818  # an answer in flight, not an error of ours
+class _Problem(Exception):
+    """An answer in flight."""
+
     def __init__(self, status: int, text: str) -> None:
         self.status = status
         self.text = text
@@ -109,7 +114,14 @@ class _Problem(Exception):  # noqa: N818  # an answer in flight, not an error of
 
 
 def _depth(request: RestRequest) -> int:
-    text = request.query.get("depth", str(DEFAULT_DEPTH))
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) > 0):
-        raise _Problem(400, f"depth: expected a whole number from 1 to 9999, got {shown(text)}")
+    depth = _whole(request, "depth", 9999, str(DEFAULT_DEPTH))
+    if depth == 0:
+        raise _Problem(400, "depth: expected a whole number from 1 to 9999, got 0")
+    return depth
+
+
+def _whole(request: RestRequest, name: str, most: int, default: str) -> int:
+    text = request.query.get(name, default)
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
+        raise _Problem(400, f"{name}: expected a whole number up to {most}, got {shown(text)}")
     return int(text)
