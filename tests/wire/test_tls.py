@@ -171,6 +171,22 @@ async def test_receives_cancelled_at_random_moments_lose_no_byte(autojump_clock:
         assert cancelled > 20
 
 
+async def test_a_receive_cancelled_while_it_hands_over_what_it_has_still_returns_it() -> None:
+    async with pair() as (client, server):
+        await server.stream.send_all(server.records(b"abcdef"))
+        assert await client.receive_some(1) == b"a"
+        got = b""
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+                nursery.start_soon(canceller, scope)
+                got = await client.receive_some(2)
+        assert (got, await client.receive_some()) == (b"bc", b"def")
+
+
+async def canceller(scope: trio.CancelScope) -> None:
+    scope.cancel()
+
+
 async def test_a_send_that_was_cut_short_breaks_the_sending_side_only(autojump_clock: trio.testing.MockClock) -> None:
     async with pair(trio.testing.lockstep_stream_pair) as (client, server):
         with trio.move_on_after(1) as scope:
