@@ -135,7 +135,8 @@ def test_silence_loses_every_frame_for_its_seconds_and_then_all_flows_again() ->
     session, _ = with_book(exchange)
     exchange.advance(0.5)
     exchange.faults.silence(now=0.5, seconds=3.0)
-    assert ask(session, 1.0, "ping")[-1:] != [{}]
+    taken(session)
+    assert ask(session, 1.0, "ping") == []
     seconds = frames_by_second(exchange, session, 5)
     assert [bool(frames) for frames in seconds] == [False, False, False, True, True]
 
@@ -298,6 +299,24 @@ def test_a_command_that_makes_no_sense_says_what_would_and_does_nothing(
     assert session.open
     assert exchange.faults.log == []
     assert first_mismatch(client, books(session)) is None
+
+
+def test_faults_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kraken_engine.venue.core.faults.MOST_WAITING", 3)
+    faults = opened().faults
+    for _ in range(3):
+        faults.silence(now=0.0, seconds=1.0)
+        faults.drop_update("BTC/USD", now=0.0)
+        faults.ignore_subscriptions(now=0.0)
+    more: list[Callable[[], object]] = [
+        lambda: faults.silence(now=0.0, seconds=1.0),
+        lambda: faults.drop_update("ETH/USD", now=0.0),
+        lambda: faults.ignore_subscriptions(now=0.0),
+    ]
+    for arm in more:
+        with pytest.raises(UsageError, match="at most 3"):
+            arm()
+    assert len(faults.log) == 9
 
 
 def test_every_command_is_a_method_and_every_fault_a_command() -> None:

@@ -155,6 +155,10 @@ class Delivery:
         """Break a coming book update of ``symbol``."""
         self._book_faults.setdefault(symbol, []).append(fault)
 
+    def waiting_book_faults(self) -> int:
+        """Return how many broken updates are still to come."""
+        return sum(len(faults) for faults in self._book_faults.values())
+
     def forget(self, symbol: str, session_id: int) -> None:
         """Break nothing any more for a session that left the book of ``symbol``."""
         for fault in self._book_faults.get(symbol, ()):

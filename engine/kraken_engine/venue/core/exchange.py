@@ -104,13 +104,20 @@ class Exchange:
             )
             for pair, weight in zip(pairs, weights, strict=True)
         }
-        self._gateway = Gateway(self._listings, self._delivery, self._agenda, self._stamps, wall_ns)
+        self.faults = Faults(self, self._listings, self._delivery)
+        """Everything that may be made to go wrong."""
+        self._gateway = Gateway(
+            listings=self._listings,
+            delivery=self._delivery,
+            agenda=self._agenda,
+            faults=self.faults,
+            stamps=self._stamps,
+            wall_start_ns=wall_ns,
+        )
         assets = assets_of(pairs)
         self._gateway.instruments = frames.instrument_frame(b"snapshot", assets, pairs)
         self._rest = PublicRest(tuple(self._listings.values()), assets)
         self._oracle = Oracle(self._listings)
-        self.faults = Faults(self, self._listings, self._delivery)
-        """Everything that may be made to go wrong."""
         for place, listing in enumerate(self._listings.values()):
             self._agenda.at(listing.pause_ns(), self._market(listing), order=place)
 
@@ -208,7 +215,7 @@ class Exchange:
         def handle(now_ns: int) -> None:
             session.waiting -= 1
             if session.open:
-                self._gateway.handle(session, text, now_ns, self.faults)
+                self._gateway.handle(session, text, now_ns)
 
         self._agenda.at(self.elapsed_ns(now), handle)
         self.advance(now)

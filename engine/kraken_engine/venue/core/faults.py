@@ -26,8 +26,8 @@ __all__ = ["FaultedVenue", "Faults"]
 
 LOG_KEPT = 1_000
 
-MOST_ARMED = 1_000
-"""Faults that wait for a subscription at the same time."""
+MOST_WAITING = 1_000
+"""Faults of one sort that wait for their moment, or for their end, at the same time."""
 
 MOST_SECONDS = 86_400.0
 
@@ -155,6 +155,7 @@ class Faults:
         self._sessions(session_id, now)
         if symbol is not None:
             self._check_symbol(symbol)
+        _check_room(len(self._delivery.mutes))
         record = self._record(
             "silence", now, seconds=seconds, session_id=session_id, channel=channel, symbol=symbol, kind=kind
         )
@@ -179,23 +180,26 @@ class Faults:
     ) -> _Outcome:
         """Answer the next ``times`` subscriptions of ``symbol`` with ``error``."""
         self._check_times(times, symbol)
+        _check_room(len(self._armed))
         record = self._record("refuse_subscriptions", now, symbol=symbol, error=error, times=times)
-        self._arm(_Armed(kind="refuse", symbol=symbol, left=times, record=record, error=error))
+        self._armed.append(_Armed(kind="refuse", symbol=symbol, left=times, record=record, error=error))
         return record.as_json()
 
     def ignore_subscriptions(self, *, now: float, times: int = 1, symbol: str | None = None) -> _Outcome:
         """Do not answer the next ``times`` subscriptions (one per symbol) at all."""
         self._check_times(times, symbol)
+        _check_room(len(self._armed))
         record = self._record("ignore_subscriptions", now, times=times, symbol=symbol)
-        self._arm(_Armed(kind="ignore", symbol=symbol, left=times, record=record))
+        self._armed.append(_Armed(kind="ignore", symbol=symbol, left=times, record=record))
         return record.as_json()
 
     def delay_snapshot(self, symbol: str, *, now: float, seconds: float) -> _Outcome:
         """Hold back the snapshot of the next book subscription of ``symbol``; its updates wait as well."""
         self._check_symbol(symbol)
         delay_ns = _nanoseconds(seconds)
+        _check_room(len(self._armed))
         record = self._record("delay_snapshot", now, symbol=symbol, seconds=seconds)
-        self._arm(_Armed(kind="delay", symbol=symbol, left=1, record=record, delay_ns=delay_ns))
+        self._armed.append(_Armed(kind="delay", symbol=symbol, left=1, record=record, delay_ns=delay_ns))
         return record.as_json()
 
     def send_text(self, data: bytes, *, now: float, session_id: int | None = None) -> _Outcome:
@@ -232,11 +236,6 @@ class Faults:
         armed = self._take("delay", symbol)
         return 0 if armed is None else armed.delay_ns
 
-    def _arm(self, armed: _Armed) -> None:
-        if len(self._armed) >= MOST_ARMED:
-            raise UsageError(f"{armed.record.name}: expected at most {MOST_ARMED} faults waiting for a subscription")
-        self._armed.append(armed)
-
     def _take(self, kind: str, symbol: str | None) -> _Armed | None:
         for place, armed in enumerate(self._armed):
             if armed.kind == kind and armed.symbol in (None, symbol):
@@ -250,6 +249,7 @@ class Faults:
     def _break_book(self, name: str, kind: str, symbol: str, session_id: int | None, now: float) -> _Outcome:
         self._check_symbol(symbol)
         self._sessions(session_id, now)
+        _check_room(self._delivery.waiting_book_faults())
         record = self._record(name, now, symbol=symbol, session_id=session_id)
         listing = self._listings[symbol]
         targets = dict.fromkeys(listing.book_subscribers() if session_id is None else [session_id])
@@ -288,6 +288,11 @@ class Faults:
         record = FaultRecord(id=self.given, name=name, params=params, at_s=now)
         self._log.append(record)
         return record
+
+
+def _check_room(waiting: int) -> None:
+    if waiting >= MOST_WAITING:
+        raise UsageError(f"faults: expected at most {MOST_WAITING} of a sort waiting at the same time, got one more")
 
 
 def _nanoseconds(seconds: float) -> int:

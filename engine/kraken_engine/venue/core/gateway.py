@@ -5,6 +5,7 @@ It decides who is subscribed to what. Words and shapes are those of ``requests``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from kraken_engine.venue.core import frames
@@ -51,7 +52,14 @@ class Gateway:
     """The venue's end of every WebSocket session."""
 
     def __init__(
-        self, listings: dict[str, Listing], delivery: Delivery, agenda: Agenda, stamps: Stamps, wall_start_ns: int
+        self,
+        *,
+        listings: Mapping[str, Listing],
+        delivery: Delivery,
+        agenda: Agenda,
+        faults: RequestFaults,
+        stamps: Stamps,
+        wall_start_ns: int,
     ) -> None:
         self.requests = 0
         self.instruments = b""
@@ -60,10 +68,11 @@ class Gateway:
         self._listings = listings
         self._delivery = delivery
         self._agenda = agenda
+        self._faults = faults
         self._stamps = stamps
         self._wall_start_ns = wall_start_ns
 
-    def handle(self, session: Session, text: bytes, now_ns: int, faults: RequestFaults) -> None:
+    def handle(self, session: Session, text: bytes, now_ns: int) -> None:
         """Answer one frame of a client."""
         self.requests += 1
         session.heard_ns = now_ns
@@ -72,7 +81,7 @@ class Gateway:
             if request.method == "ping":
                 self._reply(session, pong(request.req_id, *self._times(now_ns)))
             else:
-                self._subscription(session, request, now_ns, faults)
+                self._subscription(session, request, now_ns)
         except Refused as refused:
             for symbol in refused.symbols or (None,):
                 self._reply(session, refusal(refused, symbol, *self._times(now_ns)))
@@ -83,17 +92,17 @@ class Gateway:
             self._detach(session, subscription)
         session.subscriptions.clear()
 
-    def _subscription(self, session: Session, request: Request, now_ns: int, faults: RequestFaults) -> None:
+    def _subscription(self, session: Session, request: Request, now_ns: int) -> None:
         asked = read_subscription(request, session.kind)
         act = self._subscribe if request.method == "subscribe" else self._unsubscribe
         accepted: list[Subscription] = []
         for subscription in asked.subscriptions:
             symbol = subscription.symbol
-            if request.method == "subscribe" and faults.ignores(symbol):
+            if request.method == "subscribe" and self._faults.ignores(symbol):
                 continue
             error = self._unknown(symbol)
             if error is None and request.method == "subscribe":
-                error = faults.refuses(symbol)
+                error = self._faults.refuses(symbol)
             if error is None:
                 error = act(session, subscription)
             times = self._times(now_ns)
@@ -105,7 +114,7 @@ class Gateway:
                 self._reply(session, refusal(refused, symbol, *times))
         if request.method == "subscribe":
             for subscription in accepted:
-                self._begin(session, subscription, asked.snapshot, now_ns, faults)
+                self._begin(session, subscription, asked.snapshot, now_ns)
 
     def _unknown(self, symbol: str | None) -> str | None:
         return None if symbol is None or symbol in self._listings else f"Currency pair not supported {symbol}"
@@ -123,13 +132,13 @@ class Gateway:
         self._detach(session, subscription)
         return None
 
-    def _begin(
-        self, session: Session, subscription: Subscription, snapshot: bool, now_ns: int, faults: RequestFaults
-    ) -> None:
+    def _begin(self, session: Session, subscription: Subscription, snapshot: bool, now_ns: int) -> None:
         if not session.heartbeats:
             session.heartbeats = True
             self._agenda.at(now_ns + HEARTBEAT_NS, self._heartbeat(session))
-        delay_ns = faults.snapshot_delay_ns(subscription.symbol) if subscription.channel == "book" and snapshot else 0
+        delay_ns = (
+            self._faults.snapshot_delay_ns(subscription.symbol) if subscription.channel == "book" and snapshot else 0
+        )
         if not delay_ns:
             self._attach(session, subscription, snapshot, now_ns)
             return
