@@ -215,6 +215,18 @@ def test_the_budget_of_retries_ends_in_a_final_refusal_and_silence() -> None:
     assert (subs.due(now=1000.0), subs.next_due(now=1000.0)) == ([], None)
 
 
+def test_the_budget_counts_failures_in_a_row() -> None:
+    subs, now = connected(BOOK), 0.0
+    for _ in range(5):
+        (notice,) = subs.ack(no(only(subs.due(now=now))), now=now)
+        assert isinstance(notice, Refused)
+        assert not notice.final
+        confirmed = only(subs.due(now=now + 1.0))
+        subs.ack(yes(confirmed), now=now + 1.0)
+        subs.ack(yes(confirmed, method="unsubscribe", req_id=None), now=now + 2.0)
+        now += 2.0
+
+
 def test_the_budget_is_renewed_on_a_new_connection_and_by_wanting_anew() -> None:
     subs = connected(BOOK)
     subs.ack(no(only(subs.due(now=0.0)), "Currency pair not supported BTC/USD"), now=0.0)
