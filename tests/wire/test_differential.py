@@ -80,7 +80,7 @@ def virtually(main: Callable[[], Awaitable[Seen]]) -> Seen:
 
 
 @given(well_formed, st.sampled_from(sorted(ENDINGS)), chunk_sizes)
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_both_modes_deliver_answer_and_end_alike(sent: Sent, ending: str, sizes: list[int]) -> None:
     end, code = ENDINGS[ending]
     hang_up = ending.startswith("end")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+import trustme
 from tests.wire.harness import (
     CLOSE,
     PING,
     PLAIN,
+    SECURE,
     ClientFrames,
     ClientLeft,
     MemoryNetwork,
@@ -525,6 +530,39 @@ async def test_leaving_by_an_exception_still_says_goodbye(
                 await body(websocket)
         assert caught.value.__context__ is None
     assert got == [(CLOSE, (1000).to_bytes(2, "big"))]
+
+
+@both_modes
+@pytest.mark.parametrize(("error", "after_s"), [(None, 2.0), (LookupError("mine"), 0.1)])
+async def test_leaving_a_frozen_peer_over_tls_takes_no_longer_than_without(
+    autojump_clock: trio.testing.MockClock,
+    settings: WireSettings,
+    tmp_path: Path,
+    error: Exception | None,
+    after_s: float,
+) -> None:
+    authority, ca_file = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.num_tickets = 0  # nobody would read them from a lockstep stream
+    authority.issue_cert("venue.test").configure_cert(context)
+
+    async def serve(stream: Stream) -> None:
+        await accept(trio.SSLStream(stream, context, server_side=True))
+        await trio.sleep_forever()
+
+    start = 0.0
+
+    async def body(_: WebSocket) -> None:
+        nonlocal start
+        start = trio.current_time()
+        if error is not None:
+            raise error
+
+    wire = WireSettings(mode=settings.mode, ca_file=str(ca_file))
+    with contextlib.suppress(LookupError):
+        await opened(serve, body, settings=wire, endpoint=SECURE, lockstep=True)
+    assert trio.current_time() - start == pytest.approx(after_s)
 
 
 @both_modes

@@ -161,7 +161,10 @@ async def open_websocket(
                     yield WebSocket(line)
             except BaseException as caught:  # noqa: BLE001, ASYNC103 - raised below: the nursery would wrap it in a group
                 error = caught
-            await line.leave(politely=error is None and line.failure is None)
+            politely = error is None and line.failure is None
+            await line.leave(politely=politely)
+            if not politely:
+                nursery.cancel_scope.cancel()  # nor does it wait for a TLS goodbye
     finally:
         await trio.aclose_forcefully(stream)
     if error is not None:
