@@ -27,7 +27,7 @@ from kraken_engine.venue.core.instruments import Pair
 from kraken_engine.venue.core.matching import ASK, BID, Ladder, MatchingBook
 from kraken_engine.venue.core.timestamps import NS_PER_US, Stamps
 
-__all__ = ["DEPTHS", "BookHistory", "BookMessage", "BookPublisher"]
+__all__ = ["DEPTHS", "RECENT", "BookHistory", "BookMessage", "BookPublisher"]
 
 DEPTHS = (10, 25, 100, 500, 1000)
 
