@@ -87,6 +87,16 @@ def closing_with(found: list[LineClosed]) -> Callable[[WebSocket], Awaitable[Non
     return body
 
 
+def tls_server(folder: Path) -> tuple[str, ssl.SSLContext]:
+    """The file with the anchor to trust, and the context of the server."""
+    authority, ca_file = trustme.CA(), folder / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.num_tickets = 0  # nobody would read them from a lockstep stream
+    authority.issue_cert("venue.test").configure_cert(context)
+    return str(ca_file), context
+
+
 # Opening
 
 
@@ -541,11 +551,7 @@ async def test_leaving_a_frozen_peer_over_tls_takes_no_longer_than_without(
     error: Exception | None,
     after_s: float,
 ) -> None:
-    authority, ca_file = trustme.CA(), tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(ca_file))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.num_tickets = 0  # nobody would read them from a lockstep stream
-    authority.issue_cert("venue.test").configure_cert(context)
+    ca_file, context = tls_server(tmp_path)
 
     async def serve(stream: Stream) -> None:
         await accept(trio.SSLStream(stream, context, server_side=True))
@@ -559,10 +565,33 @@ async def test_leaving_a_frozen_peer_over_tls_takes_no_longer_than_without(
         if error is not None:
             raise error
 
-    wire = WireSettings(mode=settings.mode, ca_file=str(ca_file))
+    wire = WireSettings(mode=settings.mode, ca_file=ca_file)
     with contextlib.suppress(LookupError):
         await opened(serve, body, settings=wire, endpoint=SECURE, lockstep=True)
     assert trio.current_time() - start == pytest.approx(after_s)
+
+
+@both_modes
+async def test_leaving_by_an_exception_does_not_wait_for_a_tls_goodbye_under_way(
+    autojump_clock: trio.testing.MockClock, settings: WireSettings, tmp_path: Path
+) -> None:
+    ca_file, context = tls_server(tmp_path)
+
+    async def serve(stream: Stream) -> None:
+        secured = trio.SSLStream(stream, context, server_side=True)
+        await accept(secured)
+        await secured.send_all(close(1012))
+        await ClientFrames(secured).next()
+        await trio.sleep_forever()
+
+    async def body(websocket: WebSocket) -> None:
+        raise await websocket.wait_closed()
+
+    start = trio.current_time()
+    wire = WireSettings(mode=settings.mode, ca_file=ca_file)
+    with pytest.raises(LineClosed):
+        await opened(serve, body, settings=wire, endpoint=SECURE, lockstep=True)
+    assert trio.current_time() == start
 
 
 @both_modes
