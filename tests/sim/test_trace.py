@@ -80,3 +80,12 @@ def test_counters_of_several_runs_add_up() -> None:
     campaign.add({"resync": 1, "failover": 0})
     assert campaign.counts() == {"failover": 0, "resync": 3}
     assert campaign.never() == ["failover"]
+
+
+def test_an_observer_sees_every_event_from_then_on() -> None:
+    trace = Trace(now=lambda: 1.0)
+    trace("tx", "before")
+    seen: list[tuple[str, tuple[Fact, ...]]] = []
+    trace.observe(lambda kind, said: seen.append((kind, said)))
+    trace("rx", "a<", 5)
+    assert seen == [("rx", ("a<", 5))]

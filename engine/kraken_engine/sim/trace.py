@@ -35,6 +35,11 @@ class Trace:
     _hash: hashlib.blake2b = attrs.field(factory=lambda: hashlib.blake2b(digest_size=16), init=False, repr=False)
     _tail: deque[str] = attrs.field(factory=lambda: deque(maxlen=TAIL_EVENTS), init=False, repr=False)
     _counts: Counter[str] = attrs.field(factory=Counter[str], init=False)
+    _observers: list[Callable[[str, tuple[Fact, ...]], None]] = attrs.field(factory=list, init=False, repr=False)
+
+    def observe(self, observer: Callable[[str, tuple[Fact, ...]], None]) -> None:
+        """Call ``observer(kind, facts)`` for every event from now on; judges read the network's doings here."""
+        self._observers.append(observer)
 
     def __call__(self, kind: str, *facts: Fact) -> None:
         """Record an event of ``kind`` at this moment."""
@@ -42,6 +47,8 @@ class Trace:
         self._hash.update(line.encode())
         self._tail.append(line)
         self._counts[kind] += 1
+        for observer in self._observers:
+            observer(kind, facts)
 
     def digest(self) -> str:
         """Return the hash of all events so far as 32 hexadecimal digits."""
