@@ -320,7 +320,7 @@ def test_faults_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_command_is_a_method_and_every_fault_a_command() -> None:
-    inward = {"apply", "hits", "ignores", "refuses", "snapshot_delay_ns", "log"}
+    inward = {"apply", "end_all", "hits", "ignores", "refuses", "snapshot_delay_ns", "log"}
     methods = {name for name in vars(Faults) if not name.startswith("_")} - inward
     assert methods == set(COMMANDS)
 
@@ -343,3 +343,19 @@ def test_faults_are_as_reproducible_as_everything_else(arm: Callable[[Faults], o
             exchange.advance(1.0 + 3.0 * step / steps)
         runs.append((taken(session), exchange.faults.log))
     assert runs[0] == runs[1]
+
+
+def test_ending_all_faults_leaves_nothing_that_is_still_to_hit() -> None:
+    exchange = opened()
+    session, client = with_book(exchange)
+    faults = exchange.faults
+    faults.drop_update("BTC/USD", now=0.0)
+    faults.refuse_subscriptions(now=0.0)
+    faults.ignore_subscriptions(now=0.0)
+    faults.silence(now=0.0, seconds=1.0)
+    faults.set_status("maintenance", now=0.0)
+    faults.end_all(now=0.0)
+    exchange.advance(2.0)  # past the time at which the silence would have ended by itself
+    assert first_mismatch(client, books(session)) is None
+    assert exchange.system == "online"
+    assert subscribe(session, 2.0, "ticker", ["BTC/USD"])[0]["success"]

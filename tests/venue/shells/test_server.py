@@ -109,6 +109,13 @@ async def test_the_same_seed_gives_the_same_bytes(autojump_clock: Clock) -> None
     assert first != other
 
 
+async def test_a_venue_opens_with_as_many_levels_as_it_was_told(autojump_clock: Clock) -> None:
+    async with in_memory(VenueSettings(symbols=1, rate=0.001, levels=60)) as world:
+        bids = world.venue.exchange.book_state("BTC/USD", depth=1000)["bids"]
+        assert isinstance(bids, list)
+        assert len(bids) == 60
+
+
 async def test_an_answer_does_not_wait_for_the_markets_next_turn(autojump_clock: Clock) -> None:
     async with in_memory(VenueSettings(symbols=1, rate=0.001)) as world:
         client = await world.websocket()

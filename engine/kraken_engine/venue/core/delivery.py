@@ -155,6 +155,16 @@ class Delivery:
         """Break a coming book update of ``symbol``."""
         self._book_faults.setdefault(symbol, []).append(fault)
 
+    def unmute(self, mute: Mute) -> None:
+        """Deliver again what ``mute`` kept back; it may be gone already."""
+        if mute in self.mutes:
+            self.mutes.remove(mute)
+
+    def heal(self) -> None:
+        """End every mute and break no update that is still to come; one that was held back is lost."""
+        self.mutes.clear()
+        self._book_faults.clear()
+
     def waiting_book_faults(self) -> int:
         """Return how many broken updates are still to come."""
         return sum(len(faults) for faults in self._book_faults.values())

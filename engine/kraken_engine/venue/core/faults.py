@@ -162,7 +162,7 @@ class Faults:
         record.until_s = now + seconds
         mute = Mute(record=record, session_id=session_id, channel=channel, symbol=symbol, data_only=kind == "data")
         self._delivery.mutes.append(mute)
-        self._venue.at(self._venue.elapsed_ns(now) + lasts_ns, lambda _: self._delivery.mutes.remove(mute))
+        self._venue.at(self._venue.elapsed_ns(now) + lasts_ns, lambda _: self._delivery.unmute(mute))
         return record.as_json()
 
     def set_status(self, mode: str, *, now: float) -> _Outcome:
@@ -209,6 +209,12 @@ class Faults:
     def send_raw(self, data: bytes, *, now: float, session_id: int | None = None) -> _Outcome:
         """Put bytes on the wire below the framing."""
         return self._inject("send_raw", data, Raw(data), session_id, now)
+
+    def end_all(self, *, now: float) -> None:
+        """End every fault that lasts or waits for its moment, and open the venue for trading again."""
+        self._armed.clear()
+        self._delivery.heal()
+        self.set_status(TradingMode.ONLINE.value, now=now)
 
     def apply(self, name: str, params: Mapping[str, object], now: float) -> _Outcome:
         """Do what a control port asks: ``name`` is a method of this class, ``params`` its JSON arguments.

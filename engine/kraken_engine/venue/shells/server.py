@@ -77,6 +77,8 @@ class VenueSettings:
     rate: float = attrs.field(default=50.0, validator=_positive)
     """Messages a second over all symbols."""
     seed: int = 1
+    levels: int | None = None
+    """Levels a side of every book; None: as many as suit the number of symbols."""
     tls_dir: str | None = None
     """Where to write a throw-away certificate; None: no TLS. The control port never has it."""
 
@@ -110,7 +112,9 @@ async def open_venue(runtime: Runtime, settings: VenueSettings) -> AsyncGenerato
     """
     tls = None if settings.tls_dir is None else make_certificate(runtime.files, settings.tls_dir, settings.host)
     clock = runtime.clock
-    exchange = Exchange(settings.seed, settings.symbols, settings.rate, clock.now(), clock.wall_ns())
+    exchange = Exchange(
+        settings.seed, settings.symbols, settings.rate, clock.now(), clock.wall_ns(), levels=settings.levels
+    )
     market = _Market(exchange, clock)
     public, auth = (
         WebSocketServer(routes={"/v2": kind}, connect=exchange.connect, clock=clock, nudge=market.nudge)
