@@ -191,6 +191,26 @@ def test_a_snapshot_overdue_after_the_ack_is_asked_for_again() -> None:
     assert again == Resubscribe(symbol="BTC/USD", reason="no snapshot within 10 s")
 
 
+def test_a_resubscription_that_brings_no_snapshot_is_repeated() -> None:
+    sync = live(venue_with())
+    sync.lose("overrun", now=1.0)
+
+    for asked in (11.0, 21.0):
+        assert sync.tick(now=asked - 0.001) == ()
+        assert kinds(sync.tick(now=asked)) == ["Resubscribe"]
+
+
+def test_an_overdue_snapshot_waits_for_the_storm_guard_like_any_other_loss() -> None:
+    sync = live(venue_with(), settings=SubscriptionSettings(resyncs_in_window=1, resync_pause_s=30.0))
+    sync.lose("overrun", now=1.0)
+
+    assert sync.tick(now=11.0) == ()
+    assert sync.next_due == 31.0
+    sync.subscribed(now=12.0)  # a late ack does not change that it has to be asked for again
+    assert sync.next_due == 31.0
+    assert kinds(sync.tick(now=31.0)) == ["Resubscribe"]
+
+
 def test_an_ack_to_a_live_book_starts_no_clock() -> None:
     sync = live(venue_with())
 
@@ -380,6 +400,16 @@ def test_a_changed_precision_is_a_new_book() -> None:
 
     assert kinds(actions) == ["Stale", "Resubscribe"]
     assert "were (1, 8), are (2, 8)" in str(events(actions)[0])
+
+
+def test_a_precision_known_beforehand_puts_lost_zeros_back() -> None:
+    venue = VenueBook(Digits(price=2, qty=8, lose_zeros=True))
+    venue.change([(True, 9990, 10**8), (False, 10010, 10**8)])
+    sync = sync_of(venue)
+
+    assert sync.instrument(pair(price_decimals=2, qty_decimals=8), now=0.0) == ()
+
+    assert kinds(sync.receive(venue.snapshot(), snapshot=True, now=0.0)) == ["Live", "BookUpdate"]
 
 
 def test_the_precision_the_book_already_has_changes_nothing() -> None:

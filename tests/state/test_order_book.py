@@ -58,7 +58,8 @@ def texts(view: BookView) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]
 def assert_empty(book: OrderBook) -> None:
     with pytest.raises(Stale, match="no verified book"):
         book.view()
-    assert "verified=False" in repr(book)
+    assert not book.is_verified
+    assert repr(book) == f"OrderBook({book.symbol!r}, depth={book.depth}, is_verified=False)"
     assert not book.crossed
     with pytest.raises(BookFault, match="update without a snapshot"):
         book.apply(BookData(book.symbol, [], [], 0), snapshot=False)

@@ -106,8 +106,6 @@ class BookSync:
     settings: SubscriptionSettings
     state: SyncState = attrs.field(default=SyncState.AWAITING_SNAPSHOT, init=False)
     _book: OrderBook = attrs.field(init=False, repr=False)
-    _has_book: bool = attrs.field(default=False, init=False)
-    """The book is verified and complete, though perhaps not shown."""
     _shown: BookView | None = attrs.field(default=None, init=False, repr=False)
     _floor: VenueTimeFloor = attrs.field(factory=VenueTimeFloor, init=False, repr=False)
     _loss: Gap | None = attrs.field(default=None, init=False, repr=False)
@@ -160,7 +158,7 @@ class BookSync:
 
     def receive(self, data: BookData, *, snapshot: bool, now: float) -> Sequence[Action]:
         """Apply one element of a book message received at ``now``."""
-        if not snapshot and not self._has_book:
+        if not snapshot and not self._book.is_verified:
             self._dropped += 1
             self._expect_snapshot(now)
             return ()
@@ -178,7 +176,6 @@ class BookSync:
         self._verified += 1
         self._verified_s = now
         if snapshot:
-            self._has_book = True
             self._snapshot_due = self._resubscribe_due = None
         behind = self._floor.is_behind(data.timestamp)
         if not behind and not self._book.crossed:
@@ -204,14 +201,14 @@ class BookSync:
             stale = self._drop(reason, since=now, now=now)
             self._resubscribe_due = self._snapshot_due = None
             return stale
-        if self._has_book:
+        if self._book.is_verified:
             return self._resync(reason, since=now, now=now)
         self._expect_snapshot(now)  # it may have been the snapshot that was lost: its deadline finds out
         return ()
 
     def subscribed(self, *, now: float) -> None:
         """The venue confirmed the subscription: unless there is a book already, its snapshot is due from now on."""
-        if not self._has_book and self._resubscribe_due is None:
+        if not self._book.is_verified and self._resubscribe_due is None:
             self._snapshot_due = now + self.settings.snapshot_timeout_s
 
     def tick(self, *, now: float) -> Sequence[Action]:
@@ -228,7 +225,7 @@ class BookSync:
         """Take the precision of prices and quantities from ``instrument``; another one than now is a new book."""
         precision = (instrument.price_decimals, instrument.qty_decimals)
         self._book.expect_precision(*precision)
-        if not self._has_book or self._book.precision == precision:
+        if not self._book.is_verified or self._book.precision == precision:
             return ()
         was, is_now = self._book.precision, precision
         return self._resync(f"precision changed: price and qty decimals were {was}, are {is_now}", since=now, now=now)
@@ -269,7 +266,6 @@ class BookSync:
     def _drop(self, reason: str, *, since: float, now: float) -> Sequence[Action]:
         """Forget the book, and tell consumers if they saw one."""
         self._book.clear()
-        self._has_book = False
         self._shown = None
         self._doubt_due = None
         if self.state is not SyncState.LIVE:

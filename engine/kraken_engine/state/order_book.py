@@ -59,7 +59,12 @@ class OrderBook:
         self._qty = Scale(0, _QTY_PATH)
 
     def __repr__(self) -> str:
-        return f"OrderBook({self.symbol!r}, depth={self.depth}, verified={self._checksum is not None})"
+        return f"OrderBook({self.symbol!r}, depth={self.depth}, is_verified={self.is_verified})"
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether there is a book: one whose last message left it with the venue's checksum."""
+        return self._checksum is not None
 
     @property
     def precision(self) -> tuple[int, int]:
