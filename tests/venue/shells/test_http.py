@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.venue.shells.clients import HttpClient
 
@@ -119,6 +119,7 @@ async def test_a_client_that_asks_whether_to_continue_is_told_to() -> None:
         assert http.requests[0].body == b"body"
 
 
+@settings(deadline=None, max_examples=50)
 @given(cuts=st.lists(st.integers(1, 60), min_size=1, max_size=10), body=st.binary(max_size=100))
 async def test_a_request_is_understood_however_its_bytes_are_cut(cuts: list[int], body: bytes) -> None:
     data = b"POST /a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kraken_engine.runtime import Address
@@ -30,6 +30,7 @@ async def test_a_stream_keeps_trios_rules_for_half_closeable_streams() -> None:
     await trio.testing.check_half_closeable_stream(_pair, _clogged_pair)
 
 
+@settings(deadline=None)
 @given(
     chunks=st.lists(st.binary(max_size=40), max_size=20),
     reads=st.lists(st.integers(1, 50), min_size=1, max_size=10),

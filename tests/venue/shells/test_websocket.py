@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.venue.shells.clients import ScriptedSession, serving
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
@@ -110,6 +112,7 @@ async def test_fragments_are_joined_around_a_ping(autojump_clock: Clock) -> None
         assert served.session.texts == ["aäbö".encode()]
 
 
+@settings(deadline=None, max_examples=50)
 @given(texts=st.lists(st.text(max_size=300), max_size=8), cuts=st.lists(st.integers(1, 200), min_size=1, max_size=8))
 async def test_messages_arrive_the_same_however_their_bytes_are_cut(texts: list[str], cuts: list[int]) -> None:
     async with serving() as served:
@@ -229,6 +232,56 @@ async def test_a_message_beyond_the_limit_is_refused_before_it_is_complete(autoj
         assert code == 1009
         assert "at most 1000 bytes" in reason
         assert served.session.texts == []
+
+
+async def test_a_refused_client_that_answers_the_close_is_done(autojump_clock: Clock) -> None:
+    async with serving(limits=WebSocketLimits(max_message_bytes=1000)) as served:
+        began = trio.current_time()
+        await served.client.send(TextMessage("x" * 1001, message_finished=False))
+        event = await served.client.next()
+        assert isinstance(event, CloseConnection)
+        await served.client.answer_close(event)
+        assert await served.client.at_end()
+        assert trio.current_time() == pytest.approx(began)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    frames=st.lists(
+        st.one_of(
+            st.tuples(
+                st.sampled_from(b"\x00\x01\x02\x08\x09\x0a\x0f\x80\x81\x82\x88\x89\x8a\xc1\xff"), st.binary(max_size=30)
+            ),
+            st.tuples(st.integers(0, 255), st.binary(max_size=30)),
+        ),
+        max_size=8,
+    ),
+    tail=st.binary(max_size=30),
+    cut=st.integers(1, 50),
+)
+async def test_no_bytes_of_a_client_do_worse_than_end_its_connection(
+    frames: list[tuple[int, bytes]], tail: bytes, cut: int
+) -> None:
+    data = b"".join(bytes((first, 0x80 | len(payload), 0, 0, 0, 0)) + payload for first, payload in frames) + tail
+    async with serving() as served:
+        with contextlib.suppress(trio.BrokenResourceError):
+            for start in range(0, len(data), cut):
+                await served.client.stream.send_all(data[start : start + cut])
+        await served.client.stream.aclose()
+        await served.done.wait()
+        assert served.session.closed_at is not None
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=st.binary(max_size=200), cut=st.integers(1, 200))
+async def test_no_bytes_in_place_of_a_handshake_do_worse_than_end_the_connection(data: bytes, cut: int) -> None:
+    for request in (data, UPGRADE + data, b"GET /" + data):
+        async with serving(upgrade=False) as served:
+            with contextlib.suppress(trio.BrokenResourceError):
+                for start in range(0, len(request), cut):
+                    await served.client.stream.send_all(request[start : start + cut])
+                await served.client.stream.aclose()
+            await served.done.wait()
 
 
 async def test_a_message_at_the_limit_is_taken(autojump_clock: Clock) -> None:

@@ -6,6 +6,7 @@ connection is kept. What a request means is the business of the ``answer`` it is
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import final
 from urllib.parse import parse_qsl
@@ -52,10 +53,9 @@ class HttpServer:
     async def serve(self, stream: Stream) -> None:
         """Serve one connection until it ends, and close ``stream``; the world's failures are not raised."""
         try:
-            await _Conversation(stream, self.limits).run(self.answer)
-        except (trio.BrokenResourceError, trio.TooSlowError):
-            await trio.aclose_forcefully(stream)
-        else:
+            with contextlib.suppress(trio.BrokenResourceError, trio.TooSlowError):
+                await _Conversation(stream, self.limits).run(self.answer)
+        finally:
             with trio.move_on_after(self.limits.close_timeout_s):
                 await stream.aclose()
 

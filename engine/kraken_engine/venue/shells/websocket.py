@@ -8,6 +8,7 @@ text goes in through :class:`Session`, and what the session puts in its outbox c
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -89,20 +90,12 @@ class WebSocketServer:
             kind = await self._handshake(stream, protocol)
         except (trio.BrokenResourceError, trio.TooSlowError):
             kind = None
-        if kind is None:
-            await self._close(stream)
-            return
-        line = _Line(stream, protocol, self.connect(kind, self.clock.now()), self)
-        self._lines.append(line)
         try:
-            await line.run()
+            if kind is not None:
+                await self._carry(stream, protocol, self.connect(kind, self.clock.now()))
         finally:
-            self._lines.remove(line)
-            line.session.closed(self.clock.now())
-            if line.ending is _Ending.DROP:
-                await trio.aclose_forcefully(stream)
-            else:
-                await self._close(stream)
+            with trio.move_on_after(self.limits.close_timeout_s):
+                await stream.aclose()
 
     def go_away(self) -> None:
         """Start closing every connection with 1001; each ends within the limits."""
@@ -144,9 +137,14 @@ class WebSocketServer:
         head = RejectConnection(status_code=refusal.status_code, headers=headers, has_body=True)
         await stream.send_all(protocol.send(head) + protocol.send(RejectData(body)))
 
-    async def _close(self, stream: Stream) -> None:
-        with trio.move_on_after(self.limits.close_timeout_s):
-            await stream.aclose()
+    async def _carry(self, stream: Stream, protocol: WSConnection, session: Session) -> None:
+        line = _Line(stream, protocol, session, self)
+        self._lines.append(line)
+        try:
+            await line.run()
+        finally:
+            self._lines.remove(line)
+            session.closed(self.clock.now())
 
 
 def _text_frame_header(payload_bytes: int) -> bytes:
@@ -162,11 +160,11 @@ class _Ending(enum.Enum):
     """What happens once everything pending is written."""
 
     CLOSE = enum.auto()
-    """Close: the peer has ended its side, or the closing handshake is complete."""
+    """Close the transport: the peer has ended its side, or the session wants no ceremony."""
     AWAIT_PEER = enum.auto()
-    """We sent a close frame first: wait for the answer, under a deadline, then close."""
-    DROP = enum.auto()
-    """End the transport without ceremony."""
+    """We sent a close frame first: read on until the answer, under a deadline, then close.
+
+    Reading on matters after a violation too: closing over unread bytes would reset the reason away."""
 
 
 @final
@@ -181,7 +179,6 @@ class _Line:
         self._server = server
         self._limits = server.limits
         self._message = bytearray()
-        self._deaf = False
         self._peer_done = trio.Event()
         self._scope = trio.CancelScope()
         self._wanted = trio.Event()
@@ -211,7 +208,7 @@ class _Line:
                 case Close(code=code, reason=reason):
                     self.close(code, reason)
                 case Abort():
-                    self.ending = _Ending.DROP
+                    self.ending = _Ending.CLOSE
                 case Raw(data=data):
                     self._pending += data
                 case _:
@@ -233,7 +230,7 @@ class _Line:
             self._drop()
 
     def _drop(self) -> None:
-        self.ending = _Ending.DROP
+        self.ending = _Ending.CLOSE
         self._scope.cancel()
 
     async def _write(self) -> None:
@@ -252,15 +249,12 @@ class _Line:
 
     async def _read(self) -> None:
         """Hand on what the peer sends. No deadline here: the exchange closes sessions that stay silent."""
-        try:
+        with contextlib.suppress(trio.BrokenResourceError):
             while self._protocol.state is not ConnectionState.CLOSED:
                 data = await self._stream.receive_some(self._limits.read_bytes)
                 if not data:
                     break
-                if not self._deaf:
-                    self._take(data)
-        except trio.BrokenResourceError:
-            self._drop()
+                self._take(data)
         self._peer_done.set()
         if self.ending is None:
             self.ending = _Ending.CLOSE
@@ -273,7 +267,7 @@ class _Line:
                 case TextMessage():
                     self._take_text(event)
                 case BytesMessage():
-                    self._violated(CloseReason.UNSUPPORTED_DATA, "expected text frames")
+                    self.close(CloseReason.UNSUPPORTED_DATA, "expected text frames")
                 case Ping() if self.ending is None:
                     self._pending += self._protocol.send(event.response())
                     self._kick()
@@ -281,19 +275,18 @@ class _Line:
                     self._take_close(event)
                 case _:
                     pass
-            if self._deaf:
-                return
 
     def _take_text(self, part: TextMessage) -> None:
+        if self.ending is not None:
+            return
         self._message += part.data.encode()
         if len(self._message) > self._limits.max_message_bytes:
-            self._violated(CloseReason.MESSAGE_TOO_BIG, f"expected at most {self._limits.max_message_bytes} bytes")
+            self.close(CloseReason.MESSAGE_TOO_BIG, f"expected at most {self._limits.max_message_bytes} bytes")
         elif part.message_finished:
             text = bytes(self._message)
             self._message.clear()
-            if self.ending is None:
-                self.session.receive(text, self._server.clock.now())
-                self._server.nudge()
+            self.session.receive(text, self._server.clock.now())
+            self._server.nudge()
 
     def _take_close(self, event: CloseConnection) -> None:
         match self._protocol.state:
@@ -301,12 +294,7 @@ class _Line:
                 self._pending += self._protocol.send(event.response())
                 self.ending = _Ending.CLOSE
                 self._kick()
-            case ConnectionState.OPEN | ConnectionState.LOCAL_CLOSING:  # not a frame: wsproto found a violation
-                self._violated(event.code, event.reason or "")
+            case ConnectionState.OPEN:  # not a frame of the peer: wsproto found a violation
+                self.close(event.code, event.reason or "")
             case _:
                 pass
-
-    def _violated(self, code: int, reason: str) -> None:
-        """Close over what the peer did; from here on its bytes are only read away, so that it can read the reason."""
-        self._deaf = True
-        self.close(code, reason)
