@@ -208,6 +208,25 @@ def test_sessions_of_one_depth_share_the_very_same_bytes() -> None:
         assert one is other or one == b'{"channel":"heartbeat"}'
 
 
+def test_one_subscriber_leaving_does_not_disturb_the_others() -> None:
+    exchange = opened(rate=300.0)
+    staying, leaving, dying = (exchange.connect("public", 0.0) for _ in range(3))
+    client = NaiveBook(10)
+    client.receive(subscribe(staying, 0.0, "book", ["BTC/USD"])[-1])
+    for session in (leaving, dying):
+        subscribe(session, 0.0, "book", ["BTC/USD"])
+    exchange.advance(1.0)
+    ask(leaving, 1.0, "unsubscribe", params={"channel": "book", "symbol": ["BTC/USD"]})
+    dying.closed(1.0)
+    exchange.advance(3.0)
+    for frame in decoded(taken(staying)):
+        if frame["channel"] == "book":
+            client.receive(frame)
+    assert client.messages > 100
+    assert client.checksum() == exchange.book_state("BTC/USD")["checksum"]
+    assert {frame["channel"] for frame in decoded(taken(leaving))} == {"heartbeat"}
+
+
 def test_the_oracle_knows_every_book_that_was_sent_and_no_other() -> None:
     exchange = opened(rate=300.0)
     session = exchange.connect("public", 0.0)

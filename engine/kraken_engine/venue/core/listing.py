@@ -118,7 +118,7 @@ class Listing:
         for minutes, series in self.candles.items():
             for fill in fills:
                 candle = series.add(time_s, fill.price, fill.qty)
-                if minutes in self._ohlc:
+                if self._ohlc.get(minutes):
                     self._publish("ohlc", self._ohlc[minutes], self._ohlc_frame(b"update", minutes, [candle]))
         self._ticker_due = True
 
