@@ -98,7 +98,9 @@ class LivenessSettings:
     first_frame_s: float = attrs.field(default=10.0, validator=_positive)
     """The venue greets with a status frame; none for so long after the upgrade: replaced."""
     idle_ping_s: float = attrs.field(default=20.0, validator=_positive)
-    """Ping when nothing was sent for so long: the venue closes connections that are silent for 60 s."""
+    """Ping so often: the venue closes connections that are silent for 60 s, and the answer shows that it hears us."""
+    pong_timeout_s: float = attrs.field(default=10.0, validator=_positive)
+    """A ping unanswered for so long: the connection is replaced, whatever else arrives on it."""
     check_s: float = attrs.field(default=0.5, validator=_positive)
     """Longest time between two looks at a line; a look that comes late shows how long this process was blocked."""
 

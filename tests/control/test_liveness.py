@@ -26,15 +26,18 @@ def subscribed(*, at: float = 0.0) -> Liveness:
 
 def run(line: Liveness, *, until: float, frames: list[float] | None = None, pong_after_s: float | None = None) -> Seen:
     """Look at the line whenever it asks for it; frames arrive in between, and pongs if wanted."""
-    pending, seen = sorted(frames or []), []
+    pending, seen = sorted((at, False) for at in frames or []), []
     while line.next_check <= until:
         due = line.next_check
-        while pending and pending[0] <= due:
-            line.frame(now=pending.pop(0))
+        while pending and pending[0][0] <= due:
+            at, is_pong = pending.pop(0)
+            line.frame(now=at)
+            if is_pong:
+                line.pong()
         for action in line.check(now=due):
             seen.append((due, action))
             if isinstance(action, SendPing) and pong_after_s is not None:
-                pending = sorted([*pending, due + pong_after_s])
+                pending = sorted([*pending, (due + pong_after_s, True)])
         assert len(seen) < 10_000
         assert line.next_check > due
     return seen
@@ -122,8 +125,57 @@ def test_a_line_that_is_never_greeted_is_replaced_after_10_s() -> None:
 
 def test_a_line_that_only_listens_is_pinged_before_the_venue_closes_it() -> None:
     beats = [float(n) for n in range(1, 101)]
+    seen = run(subscribed(), until=100.0, frames=beats, pong_after_s=0.1)
+    assert seen == [(t, SendPing()) for t in (20.0, 40.0, 60.0, 80.0, 100.0)]
+
+
+def test_a_peer_that_is_heard_but_does_not_hear_us_is_replaced_when_a_ping_stays_unanswered() -> None:
+    beats = [float(n) for n in range(1, 101)]
     seen = run(subscribed(), until=100.0, frames=beats)
-    assert [t for t, a in seen if isinstance(a, SendPing)] == [20.0, 40.0, 60.0, 80.0, 100.0]
+    assert seen == [(20.0, SendPing()), (30.0, Replace("no answer to a ping for 10.0 s, it does not hear us"))]
+
+
+def test_requests_do_not_postpone_the_ping_that_asks_for_an_answer() -> None:
+    line = subscribed()
+    seen = []
+    for second in range(1, 101):
+        seen += run(line, until=float(second), frames=[float(second)])
+        line.sent(now=float(second))
+    assert [(t, type(a)) for t, a in seen] == [(20.0, SendPing), (30.0, Replace)]
+
+
+@given(pong_after_s=st.floats(0.0, 9.9))
+def test_a_slow_answer_is_an_answer(pong_after_s: float) -> None:
+    beats = [float(n) for n in range(1, 201)]
+    seen = run(subscribed(), until=200.0, frames=beats, pong_after_s=pong_after_s)
+    assert {type(a) for _, a in seen} == {SendPing}
+
+
+def test_a_later_ping_does_not_give_an_unanswered_one_more_time() -> None:
+    line = Liveness(LivenessSettings(idle_ping_s=4.0))
+    line.connected(now=0.0)
+    line.frame(now=0.0)
+    seen = run(line, until=100.0, frames=[float(n) for n in range(1, 101)])
+    assert [(t, type(a)) for t, a in seen] == [(4.0, SendPing), (8.0, SendPing), (12.0, SendPing), (14.0, Replace)]
+
+
+def test_time_nobody_looked_is_not_held_against_an_unanswered_ping() -> None:
+    line = subscribed()
+    run(line, until=21.0, frames=[float(n) for n in range(1, 22)])
+    woken = line.next_check + 30.0
+    assert not [a for a in line.check(now=woken) if isinstance(a, Replace)]
+    line.frame(now=woken)
+    line.pong()
+    assert run(line, until=woken + 2.0) == []
+
+
+def test_a_new_connection_owes_no_pong_for_the_pings_of_the_old_one() -> None:
+    line = subscribed()
+    run(line, until=21.0, frames=[float(n) for n in range(1, 22)])
+    line.connected(now=22.0)
+    line.frame(now=22.0)
+    seen = run(line, until=41.0, frames=[float(n) for n in range(23, 42)])
+    assert seen == []
 
 
 def test_idle_pings_do_not_spin_when_death_is_far_away() -> None:

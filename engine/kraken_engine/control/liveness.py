@@ -7,6 +7,10 @@ pong as much as data, so a quiet market is not a dead line.
 Heartbeats come about once a second, but only after the first subscription (docs "Heartbeat"). A line on which
 nothing was asked for yet is therefore only pinged, never marked stale; it is replaced when the ping stays unanswered.
 
+Frames prove one direction only. Every ``idle_ping_s`` a ping asks for the other, however much else is sent: a ping that no pong has
+answered within ``pong_timeout_s`` means that the peer does not hear us, however much it sends, or that what it sends is
+as old as that. Such a connection is replaced.
+
 A check that comes late means that this process was blocked or asleep, and that frames may lie unread in the
 socket. The time nobody looked is no silence of the peer, and is left out of the account.
 """
@@ -59,18 +63,22 @@ class Liveness:
     next_check: float = attrs.field(default=math.inf, init=False)
     """When :meth:`check` is wanted next (monotonic); infinity while there is no connection to judge."""
     _silent_since: float = attrs.field(default=0.0, init=False)
-    _last_sent: float = attrs.field(default=0.0, init=False)
+    _last_ping: float = attrs.field(default=0.0, init=False)
     _greeted: bool = attrs.field(default=False, init=False)
     _asked_at: float | None = attrs.field(default=None, init=False)
     """When the first request went out: heartbeats are due from then on."""
     _pinged: bool = attrs.field(default=False, init=False)
+    """Whether this silence was probed."""
+    _pong_due: float = attrs.field(default=math.inf, init=False)
+    """When the oldest unanswered ping has waited long enough."""
 
     def connected(self, *, now: float) -> None:
         """Start to judge a new connection, whose upgrade has just succeeded."""
         self.stale = self._greeted = self._pinged = False
         self.lag_s = 0.0
         self._asked_at = None
-        self._silent_since = self._last_sent = now
+        self._pong_due = math.inf
+        self._silent_since = self._last_ping = now
         self.next_check = min(now + self.settings.check_s, self._dead_at())
 
     def disconnected(self) -> None:
@@ -88,9 +96,12 @@ class Liveness:
         self._pinged = self.stale = False
         return ended
 
+    def pong(self) -> None:
+        """Note that a ping was answered: the peer hears us. Its frame counts by itself, see :meth:`frame`."""
+        self._pong_due = math.inf
+
     def sent(self, *, now: float) -> None:
         """Note that a request went out: heartbeats are due from now on. Pings asked for here need no note."""
-        self._last_sent = now
         if self._asked_at is None:
             self._asked_at = now
 
@@ -102,11 +113,15 @@ class Liveness:
         if now >= self._dead_at():
             self.next_check = math.inf
             return [Replace(self._death(now - self._silent_since))]
+        if now >= self._pong_due:
+            self.next_check = math.inf
+            return [Replace(f"no answer to a ping for {self.settings.pong_timeout_s:.1f} s, it does not hear us")]
         actions: list[LivenessAction] = []
         probe = asleep or now >= self._probe_at()
-        if probe or now >= self._last_sent + self.settings.idle_ping_s:
+        if probe or now >= self._last_ping + self.settings.idle_ping_s:
             self._pinged = self._pinged or probe
-            self._last_sent = now
+            self._last_ping = now
+            self._pong_due = min(self._pong_due, now + self.settings.pong_timeout_s)
             actions.append(SendPing())
         if (asleep and not self.stale) or now >= self._stale_at():
             self.stale = True
@@ -114,10 +129,11 @@ class Liveness:
             actions.append(MarkStale(why))
         self.next_check = min(
             now + self.settings.check_s,
-            self._last_sent + self.settings.idle_ping_s,
+            self._last_ping + self.settings.idle_ping_s,
             self._probe_at(),
             self._stale_at(),
             self._dead_at(),
+            self._pong_due,
         )
         return actions
 
@@ -126,6 +142,7 @@ class Liveness:
         self.lag_s = max(0.0, now - self.next_check)
         if self.lag_s > _LAG_TOLERANCE_S:
             self._silent_since = min(now, self._silent_since + self.lag_s)
+            self._pong_due += self.lag_s
         return self.lag_s >= self.settings.dead_after_s and self._asked_at is not None
 
     def _probe_at(self) -> float:

@@ -29,6 +29,7 @@ from kraken_engine.codec.ws_v2 import (
     Decoder,
     InstrumentMessage,
     OhlcMessage,
+    Pong,
     StatusMessage,
     TickerMessage,
     TradeMessage,
@@ -251,6 +252,9 @@ class _Session:
             status = venue_status(message, at_s=received_s, reject=line.reject)
             if status is not None:
                 line.publisher.announce(status)
+        elif type(message) is Pong:
+            self.liveness.pong()
+            return
         else:
             return
         line.publisher.flush()
