@@ -7,9 +7,9 @@ pong as much as data, so a quiet market is not a dead line.
 Heartbeats come about once a second, but only after the first subscription (docs "Heartbeat"). A line on which
 nothing was asked for yet is therefore only pinged, never marked stale; it is replaced when the ping stays unanswered.
 
-Frames prove one direction only. Every ``idle_ping_s`` a ping asks for the other, however much else is sent: a ping that no pong has
-answered within ``pong_timeout_s`` means that the peer does not hear us, however much it sends, or that what it sends is
-as old as that. Such a connection is replaced.
+Frames prove one direction only. Every ``idle_ping_s`` a ping asks for the other, however much else is sent: one that
+no pong has answered within ``pong_timeout_s`` means that the peer does not hear us, or that all it sends is as old as
+that. Such a connection is replaced.
 
 A check that comes late means that this process was blocked or asleep, and that frames may lie unread in the
 socket. The time nobody looked is no silence of the peer, and is left out of the account.
