@@ -31,6 +31,7 @@ from kraken_engine.state.channels import (
 )
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import Request, SubscriptionKey, Subscriptions
+from kraken_engine.wire.dial import AddressCache
 from kraken_engine.wire.endpoints import Endpoint
 
 __all__ = ["Line", "LineCounters", "LineStatistics"]
@@ -110,6 +111,8 @@ class Line:
     _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict, init=False)
     _fed: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict, init=False)
     backoff: Backoff = attrs.field(init=False)
+    addresses: AddressCache = attrs.field(factory=AddressCache, init=False)
+    """The last answer of the name service, used once when it fails."""
     _port: Port | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:

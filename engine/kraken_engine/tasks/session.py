@@ -103,7 +103,9 @@ async def run_session(line: Line) -> LineError:
     session = _Session(line)
     try:
         async with (
-            open_websocket(line.runtime, line.endpoint, line.config.wire, session.deliver) as websocket,
+            open_websocket(
+                line.runtime, line.endpoint, line.config.wire, session.deliver, addresses=line.addresses
+            ) as websocket,
             trio.open_nursery() as nursery,
         ):
             session.begin(nursery.cancel_scope)
