@@ -13,7 +13,7 @@ from kraken_engine.errors import UsageError
 from kraken_engine.venue.core.exchange import Exchange
 from kraken_engine.venue.core.fault_params import COMMANDS
 from kraken_engine.venue.core.faults import Faults
-from kraken_engine.venue.core.ports import Abort, Close, Raw, RestRequest
+from kraken_engine.venue.core.ports import Abort, Close, Raw, RestRequest, UpgradeRefusal
 from kraken_engine.venue.core.sessions import Session
 
 
@@ -319,8 +319,36 @@ def test_faults_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(faults.log) == 9
 
 
+def test_upgrades_are_refused_as_often_as_asked_in_the_order_of_the_commands() -> None:
+    faults = opened().faults
+    assert faults.upgrade_refusal() is None
+    faults.refuse_upgrade(now=0.0, status=429, retry_after=7, times=2)
+    faults.refuse_upgrade(now=0.0, status=301, location="wss://elsewhere.test/v2")
+    throttled = UpgradeRefusal(status=429, headers={"retry-after": "7"})
+    moved = UpgradeRefusal(status=301, headers={"location": "wss://elsewhere.test/v2"})
+    assert [faults.upgrade_refusal() for _ in range(4)] == [throttled, throttled, moved, None]
+    assert faults.hits() == {"refuse_upgrade": 3}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, "refuse_upgrade: expected the parameter 'status', got none"),
+        ({"status": 101}, "status: expected 200 to 599, got 101"),
+        ({"status": 429, "retry_after": -1}, "retry_after: expected 0 or more, got -1"),
+        ({"status": 301, "location": "a\r\nb: c"}, "location: expected printable ASCII"),
+        ({"status": 429, "times": 0}, "times: expected 1 or more, got 0"),
+    ],
+)
+def test_a_refusal_that_makes_no_sense_is_refused_itself(params: dict[str, object], message: str) -> None:
+    faults = opened().faults
+    with pytest.raises(UsageError, match=message):
+        faults.apply("refuse_upgrade", params, 0.0)
+    assert faults.upgrade_refusal() is None
+
+
 def test_every_command_is_a_method_and_every_fault_a_command() -> None:
-    inward = {"apply", "end_all", "hits", "ignores", "refuses", "snapshot_delay_ns", "log"}
+    inward = {"apply", "end_all", "hits", "record", "ignores", "refuses", "snapshot_delay_ns", "upgrade_refusal", "log"}
     methods = {name for name in vars(Faults) if not name.startswith("_")} - inward
     assert methods == set(COMMANDS)
 
@@ -359,3 +387,15 @@ def test_ending_all_faults_leaves_nothing_that_is_still_to_hit() -> None:
     assert first_mismatch(client, books(session)) is None
     assert exchange.system == "online"
     assert subscribe(session, 2.0, "ticker", ["BTC/USD"])[0]["success"]
+
+
+def test_a_record_of_the_log_is_known_by_its_id_until_it_is_forgotten() -> None:
+    exchange = opened()
+    with_book(exchange)
+    given = exchange.faults.drop_update("BTC/USD", now=0.0)
+    record = exchange.faults.record(int(str(given["id"])))
+    assert record.hits == 0
+    exchange.advance(2.0)
+    assert record.hits == 1
+    with pytest.raises(UsageError, match="one of the last 1000, got 7"):
+        exchange.faults.record(7)

@@ -45,7 +45,7 @@ class InMemory:
     async def http(self, url: str) -> HttpClient:
         return HttpClient(await dial(self.network, url))
 
-    async def control(self, path: str, **fields: bytes | str) -> object:
+    async def control(self, path: str, **fields: bytes | str | int) -> object:
         assert self.venue.control_url is not None
         http = await self.http(self.venue.control_url)
         host = self.venue.control_url.removeprefix("http://")
@@ -79,6 +79,19 @@ async def test_both_websocket_ports_lead_to_sessions_of_their_kind(autojump_cloc
 async def test_another_path_is_not_found(autojump_clock: Clock) -> None:
     async with in_memory() as world:
         assert (await world.websocket(path="/v1")).status == 404
+
+
+async def test_an_upgrade_is_refused_on_command_once_with_the_headers_of_the_command(autojump_clock: Clock) -> None:
+    async with in_memory() as world:
+        assert await world.control("/faults", fault="refuse_upgrade", status=429, retry_after=7)
+        stream = await dial(world.network, world.venue.ws_url)
+        upgrade = "GET /v2 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        await stream.send_all(f"{upgrade}Sec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+        answer = b"".join([chunk async for chunk in stream])
+        assert answer.startswith(b"HTTP/1.1 429 ")
+        assert b"\r\nretry-after: 7\r\n" in answer.lower()
+        assert world.venue.exchange.counters()["sessions_opened"] == 0
+        assert (await world.websocket()).status == 101
 
 
 async def test_a_subscription_brings_the_venues_own_book(autojump_clock: Clock) -> None:

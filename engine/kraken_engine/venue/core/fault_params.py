@@ -42,6 +42,12 @@ COMMANDS: dict[str, tuple[Param, ...]] = {
     "reorder_updates": (_SYMBOL, _SESSION),
     "silence": (_SECONDS, _SESSION, _ANY_SYMBOL, Param("channel", "channel", "text"), Param("kind", "kind", "text")),
     "set_status": (Param("mode", "mode", "text", required=True),),
+    "refuse_upgrade": (
+        Param("status", "status", "integer", required=True),
+        Param("retry_after", "retry_after", "integer"),
+        Param("location", "location", "text"),
+        _TIMES,
+    ),
     "refuse_subscriptions": (_ANY_SYMBOL, Param("error", "error", "text"), _TIMES),
     "ignore_subscriptions": (_ANY_SYMBOL, _TIMES),
     "delay_snapshot": (_SYMBOL, _SECONDS),

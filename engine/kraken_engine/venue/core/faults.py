@@ -18,7 +18,7 @@ from kraken_engine.venue.core.delivery import DATA_CHANNELS, BookFault, Delivery
 from kraken_engine.venue.core.fault_params import read_params
 from kraken_engine.venue.core.listing import Listing
 from kraken_engine.venue.core.market import TradingMode
-from kraken_engine.venue.core.ports import Abort, Close, Raw
+from kraken_engine.venue.core.ports import Abort, Close, Raw, UpgradeRefusal
 from kraken_engine.venue.core.sessions import Session
 from kraken_engine.venue.core.timestamps import NS_PER_S
 
@@ -36,7 +36,7 @@ _Outcome = dict[str, object]
 
 @attrs.define(kw_only=True)
 class _Armed:
-    """A fault that waits for subscriptions."""
+    """A fault that waits for subscriptions, or for upgrades."""
 
     kind: str
     symbol: str | None
@@ -44,6 +44,7 @@ class _Armed:
     record: FaultRecord
     error: str = ""
     delay_ns: int = 0
+    refusal: UpgradeRefusal | None = None
 
 
 class FaultedVenue(Protocol):
@@ -92,6 +93,13 @@ class Faults:
     def log(self) -> list[_Outcome]:
         """The last 1,000 commands, oldest first: ``id, name, params, at_s, until_s, hits, last_hit_s``."""
         return [record.as_json() for record in self._log]
+
+    def record(self, fault_id: int) -> FaultRecord:
+        """Return one entry of the log as it stands, and as it will be. UsageError: not among the last 1,000."""
+        for record in reversed(self._log):
+            if record.id == fault_id:
+                return record
+        raise UsageError(f"fault: expected one of the last {LOG_KEPT}, got {fault_id}")
 
     def hits(self) -> dict[str, int]:
         """Return how often each kind of fault of the log took effect."""
@@ -175,6 +183,31 @@ class Faults:
         record.hit(now, self._venue.set_mode(TradingMode(mode)))
         return record.as_json()
 
+    def refuse_upgrade(
+        self, *, now: float, status: int, retry_after: int | None = None, location: str | None = None, times: int = 1
+    ) -> _Outcome:
+        """Answer the next ``times`` WebSocket upgrades with the HTTP ``status``, as the venue's edge does.
+
+        ``retry_after`` (seconds) and ``location`` become headers.
+        """
+        if not 200 <= status <= 599:
+            raise UsageError(f"status: expected 200 to 599, got {status}")
+        if retry_after is not None and retry_after < 0:
+            raise UsageError(f"retry_after: expected 0 or more, got {retry_after}")
+        if location is not None and not (location.isascii() and location.isprintable()):
+            raise UsageError(f"location: expected printable ASCII, got {location!r}")
+        self._check_times(times, None)
+        _check_room(len(self._armed))
+        record = self._record(
+            "refuse_upgrade", now, status=status, retry_after=retry_after, location=location, times=times
+        )
+        headers = {"retry-after": None if retry_after is None else str(retry_after), "location": location}
+        refusal = UpgradeRefusal(
+            status=status, headers={name: value for name, value in headers.items() if value is not None}
+        )
+        self._armed.append(_Armed(kind="upgrade", symbol=None, left=times, record=record, refusal=refusal))
+        return record.as_json()
+
     def refuse_subscriptions(
         self, *, now: float, symbol: str | None = None, error: str = "Exceeded msg rate", times: int = 1
     ) -> _Outcome:
@@ -226,7 +259,12 @@ class Faults:
         command: Callable[..., _Outcome] = getattr(self, name)
         return command(now=now, **arguments)
 
-    # What the gateway asks while a subscription is made.
+    # What the WebSocket server asks for each upgrade, and the gateway while a subscription is made.
+
+    def upgrade_refusal(self) -> UpgradeRefusal | None:
+        """Return how this upgrade is refused."""
+        armed = self._take("upgrade", None)
+        return None if armed is None else armed.refusal
 
     def ignores(self, symbol: str | None) -> bool:
         """Return whether this subscription gets no answer at all."""

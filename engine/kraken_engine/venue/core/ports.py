@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-__all__ = ["Abort", "Close", "Out", "Raw", "RestRequest", "RestResponse"]
+__all__ = ["Abort", "Close", "Out", "Raw", "RestRequest", "RestResponse", "UpgradeRefusal"]
 
 
 @attrs.frozen
@@ -31,6 +31,14 @@ class Raw:
 
 Out = bytes | Close | Abort | Raw
 """One thing a session wants on the wire; plain ``bytes`` are the payload of one text frame."""
+
+
+@attrs.frozen(kw_only=True)
+class UpgradeRefusal:
+    """Answer a WebSocket upgrade with an HTTP status other than 101."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
 
 @attrs.frozen(kw_only=True)

@@ -117,7 +117,13 @@ async def open_venue(runtime: Runtime, settings: VenueSettings) -> AsyncGenerato
     )
     market = _Market(exchange, clock)
     public, auth = (
-        WebSocketServer(routes={"/v2": kind}, connect=exchange.connect, clock=clock, nudge=market.nudge)
+        WebSocketServer(
+            routes={"/v2": kind},
+            connect=exchange.connect,
+            clock=clock,
+            nudge=market.nudge,
+            refusal=exchange.faults.upgrade_refusal,
+        )
         for kind in ("public", "auth")
     )
 

@@ -32,7 +32,7 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import RemoteProtocolError
 
 from kraken_engine.runtime import Clock, Stream
-from kraken_engine.venue.core.ports import Abort, Close, Out, Raw
+from kraken_engine.venue.core.ports import Abort, Close, Out, Raw, UpgradeRefusal
 
 __all__ = ["Session", "WebSocketLimits", "WebSocketServer"]
 
@@ -80,6 +80,8 @@ class WebSocketServer:
     clock: Clock
     nudge: Callable[[], None]
     """Called when a message of a client may have changed when the exchange wants its next turn."""
+    refusal: Callable[[], UpgradeRefusal | None] = lambda: None
+    """Asked for every upgrade of a known path: how to refuse it, or None."""
     limits: WebSocketLimits = attrs.field(factory=WebSocketLimits)
     _lines: list[_Line] = attrs.field(factory=lambda: list[_Line](), init=False)  # noqa: PLW0108  # _Line comes later
 
@@ -119,11 +121,17 @@ class WebSocketServer:
                 for event in protocol.events():
                     if isinstance(event, Request):
                         path = event.target.partition("?")[0]
-                        if (kind := self.routes.get(path)) is not None:
-                            return kind
-                        expected = " or ".join(self.routes)
-                        await self._refuse(stream, protocol, RejectConnection(404), f"expected the path {expected}")
-                        return None
+                        kind = self.routes.get(path)
+                        refused = None if kind is None else self.refusal()
+                        if kind is None:
+                            expected = " or ".join(self.routes)
+                            await self._refuse(stream, protocol, RejectConnection(404), f"expected the path {expected}")
+                        elif refused is not None:
+                            headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
+                            reject = RejectConnection(status_code=refused.status, headers=headers)
+                            await self._refuse(stream, protocol, reject, "refused on command")
+                            kind = None
+                        return kind
         return None
 
     async def _refuse(self, stream: Stream, protocol: WSConnection, refusal: RejectConnection, why: str) -> None:
