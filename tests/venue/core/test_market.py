@@ -8,7 +8,7 @@ import pytest
 from kraken_engine.runtime import seeded_rng
 from kraken_engine.venue.core.instruments import Pair, listed_pairs
 from kraken_engine.venue.core.market import MarketFlow, TradingMode
-from kraken_engine.venue.core.matching import Fill
+from kraken_engine.venue.core.matching import ASK, BID, Fill
 
 PAIRS = listed_pairs(46)
 
@@ -60,11 +60,21 @@ def test_one_seed_gives_one_market_and_another_seed_another() -> None:
     assert levels(once[0]) != levels(other[0])
 
 
-def test_the_price_of_a_long_run_stays_near_the_opening_price() -> None:
+def test_takers_lean_towards_the_opening_price_and_so_the_price_stays_near_it() -> None:
     pair = PAIRS[19]
     assert pair.symbol == "SHIB/USD"
-    flow, _ = walked(pair, 60_000)
-    assert 0.85 < abs(flow.book.bids.keys[0]) / pair.open_price < 1.15
+    takers = {(above, side): 0 for above in (True, False) for side in (BID, ASK)}
+    for seed in (1, 2, 3):
+        flow, diary = MarketFlow(pair, seeded_rng(seed), 100), Diary()
+        for _ in range(20_000):
+            traded = len(diary.fills)
+            flow.step(diary)
+            away = abs(flow.book.bids.keys[0]) / pair.open_price - 1
+            assert abs(away) < 0.15
+            if len(diary.fills) > traded and abs(away) > 0.008:
+                takers[away > 0, diary.fills[-1][0]] += 1
+    assert takers[True, ASK] > 1.15 * takers[True, BID]
+    assert takers[False, BID] > 1.15 * takers[False, ASK]
 
 
 def test_in_maintenance_nothing_moves() -> None:
