@@ -242,6 +242,17 @@ def test_a_delayed_snapshot_is_not_sent_to_who_left_meanwhile() -> None:
     assert not books(session)
 
 
+def test_a_delayed_snapshot_is_not_sent_on_top_of_that_of_a_newer_subscription() -> None:
+    exchange = opened()
+    session = exchange.connect("public", 0.0)
+    exchange.faults.delay_snapshot("BTC/USD", now=0.0, seconds=2.0)
+    subscribe(session, 0.0, "book", ["BTC/USD"])
+    ask(session, 1.0, "unsubscribe", params={"channel": "book", "symbol": ["BTC/USD"]})
+    assert subscribe(session, 1.0, "book", ["BTC/USD"])[-1]["type"] == "snapshot"
+    exchange.advance(4.0)
+    assert {frame["type"] for frame in books(session)} == {"update"}
+
+
 def test_junk_goes_out_as_it_is() -> None:
     exchange = opened()
     session = exchange.connect("public", 0.0)
