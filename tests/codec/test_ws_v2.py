@@ -213,6 +213,15 @@ def test_nesting_beyond_the_cap_is_refused(brackets: tuple[bytes, bytes]) -> Non
     assert "nesting" in str(refused(nested(100_000)))
 
 
+def test_a_short_frame_may_not_nest_deep_where_it_is_looked_at() -> None:
+    deep = b'{"channel":"heartbeat","x":' + b"[" * 200 + b"]" * 200 + b"}"
+    decoder = Decoder(sample_every=2)
+    with pytest.raises(DecodeError, match="nesting"):
+        decoder.decode(deep)
+    assert isinstance(decoder.decode(deep), HeartbeatMessage), "skipped unread, in an unknown field"
+    assert "nesting" in str(refused(deep.replace(b'"channel":"heartbeat"', b'"method":"x","success":true')))
+
+
 def test_a_number_as_string_or_null_is_left_to_the_conversion() -> None:
     message = Decoder().decode(frames.UPDATE.replace(b"63502.0", b'"63502.0"'))
     assert isinstance(message, BookMessage)

@@ -252,8 +252,12 @@ class Decoder:
     """Decodes the frames of one line. Stateless but for its counters.
 
     Caps, before a value is made of anything: bytes of a frame and depth of nesting here, digits and exponents of a
-    number where its token is read. Unknown fields are tolerated. They are counted, and repeated keys refused, in
-    every reply and in one market data frame of ``sample_every``; in between, the last of repeated keys wins.
+    number where its token is read. Unknown fields are tolerated.
+
+    Three things would cost more than the decoding itself and are looked for in every reply but only in one market
+    data frame of ``sample_every``: unknown fields (counted), repeated keys (refused; unseen, the last one counts), and
+    too deep a nesting in a frame so short that it cannot do harm (refused; unseen, it sits in an unknown field or in
+    place of a number, which is refused where it is read).
 
     Args:
         sample_every: one market data frame of so many is compared with the fields known here, the first included.
@@ -293,6 +297,7 @@ class Decoder:
         self._until_sample -= 1
         if not self._until_sample:
             self._until_sample = self._sample_every
+            check_caps(frame, self._max_bytes)
             self._sampler.sample(frame)
         return message
 
