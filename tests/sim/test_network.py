@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kraken_engine.errors import UsageError
@@ -418,6 +418,7 @@ def _echo_run(
 
 @settings(deadline=None, max_examples=60)
 @given(messages, steps, st.sampled_from(["live", "reset", "limit"]), st.integers(0, 3))
+@example([0, 1, 1001], [("up", Conditions(latency_s=0.5), 0.125)], "limit", 0)  # an end sent right behind the cut
 def test_exactly_the_sent_bytes_arrive_in_order_unless_the_connection_dies(
     messages: list[int], steps: list[tuple[Any, Conditions, float]], fate: str, seed: int
 ) -> None:

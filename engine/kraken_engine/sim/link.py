@@ -91,6 +91,8 @@ class Direction:
     _frozen_at: float = attrs.field(default=math.inf, init=False)
     """What is due later does not arrive: when the blackhole opened, or for ever away."""
     _allowance: int | None = attrs.field(default=None, init=False)
+    _cut: bool = attrs.field(default=False, init=False)
+    """The limit of bytes was reached: the connection is reset, and no orderly end may come before that."""
     end_due: float = attrs.field(default=math.inf, init=False)
     """When the reader learns that no more bytes come (FIN)."""
     gone_due: float = attrs.field(default=math.inf, init=False)
@@ -128,6 +130,7 @@ class Direction:
             cut = len(taken) >= self._allowance and len(taken) > 0
             carried = taken[: self._allowance]
             self._allowance -= len(carried)
+            self._cut = self._cut or cut
         rate = self._conditions.bytes_per_s
         step = len(carried) if rate is None else max(LEAST_PIECE_BYTES, int(rate * PIECE_S))
         for begin in range(0, len(carried), step or 1):
@@ -162,10 +165,10 @@ class Direction:
 
     def end(self, now: float, *, gone: bool) -> None:
         """Send the end of the stream behind the last byte; ``gone``: this end will not read any more either."""
-        if self.end_due == math.inf:
+        if self.end_due == math.inf and not self._cut:
             self.end_due = self._due(now) + self._conditions.slow_close_s
         if gone:
-            self.gone_due = max(self.end_due, self._due(now))
+            self.gone_due = self._due(now) if self._cut else max(self.end_due, self._due(now))
 
     def ended(self, now: float) -> bool:
         """Whether the reader has everything and knows that it is the end."""
