@@ -213,6 +213,14 @@ async def test_a_later_request_too_has_to_be_complete_in_time(autojump_clock: Cl
         assert trio.current_time() - began == pytest.approx(HttpLimits().header_timeout_s)
 
 
+async def test_the_start_of_a_request_sent_ahead_counts_as_its_first_byte(autojump_clock: Clock) -> None:
+    async with serving() as http:
+        began = trio.current_time()
+        await http.stream.send_all(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\nGET")
+        assert b"HTTP/1.1 408 " in await http.rest()
+        assert trio.current_time() - began < HttpLimits().header_timeout_s + HttpLimits().close_timeout_s + 1
+
+
 async def test_a_body_that_does_not_come_ends_after_its_deadline(autojump_clock: Clock) -> None:
     async with serving() as http:
         await http.stream.send_all(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc")

@@ -37,9 +37,6 @@ SHORTEST_PAUSE_S = 0.001
 LONGEST_TURN_S = 0.005
 """Market time that one turn may catch up on: a burst much longer would overrun clients that do read."""
 
-LONGEST_PAUSE_S = 1.0
-"""The exchange gets a turn at least so often, whatever it asked for."""
-
 GO_AWAY_TIMEOUT_S = 2.5
 """How long WebSocket connections may take to end when the venue does; a little above their own deadline for closing."""
 
@@ -176,7 +173,7 @@ class _Market:
                 await trio.lowlevel.checkpoint()
                 continue
             self._nudged = trio.Event()
-            with trio.move_on_after(min(max(pause_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)):
+            with trio.move_on_after(max(pause_s, SHORTEST_PAUSE_S)):
                 await self._nudged.wait()
 
 

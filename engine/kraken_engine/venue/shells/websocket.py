@@ -29,6 +29,7 @@ from wsproto.events import (
     TextMessage,
 )
 from wsproto.frame_protocol import CloseReason
+from wsproto.typing import Headers
 from wsproto.utilities import RemoteProtocolError
 
 from kraken_engine.runtime import Clock, Stream
@@ -107,43 +108,36 @@ class WebSocketServer:
     async def _handshake(self, stream: Stream, protocol: WSConnection) -> str | None:
         """Return the kind of session asked for, or None when the upgrade was refused or the peer left."""
         with trio.fail_after(self.limits.handshake_timeout_s):
-            while data := await stream.receive_some(self.limits.read_bytes):
-                try:
-                    protocol.receive_data(bytes(data))
-                except RemoteProtocolError as error:
-                    hint = error.event_hint
-                    refusal = hint if isinstance(hint, RejectConnection) else RejectConnection()
-                    await self._refuse(stream, protocol, refusal, str(error))
-                    return None
-                except UnicodeError:  # wsproto decodes Host and target without a guard
-                    await self._refuse(stream, protocol, RejectConnection(), "expected ASCII in Host and target")
-                    return None
-                for event in protocol.events():
-                    if isinstance(event, Request):
-                        path = event.target.partition("?")[0]
-                        kind = self.routes.get(path)
-                        refused = None if kind is None else self.refusal()
-                        if kind is None:
-                            expected = " or ".join(self.routes)
-                            await self._refuse(stream, protocol, RejectConnection(404), f"expected the path {expected}")
-                        elif refused is not None:
-                            headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
-                            reject = RejectConnection(status_code=refused.status, headers=headers)
-                            await self._refuse(stream, protocol, reject, "refused on command")
-                            kind = None
-                        return kind
+            try:
+                request = await self._request(stream, protocol)
+                return None if request is None else self._kind(request)
+            except _Refused as refused:
+                await stream.send_all(refused.answer(protocol))
+                return None
+
+    async def _request(self, stream: Stream, protocol: WSConnection) -> Request | None:
+        while data := await stream.receive_some(self.limits.read_bytes):
+            try:
+                protocol.receive_data(bytes(data))
+            except RemoteProtocolError as error:
+                hint = error.event_hint
+                rejection = hint if isinstance(hint, RejectConnection) else RejectConnection()
+                raise _Refused(rejection.status_code, str(error), rejection.headers) from None
+            except UnicodeError:  # wsproto decodes Host and target without a guard
+                raise _Refused(400, "expected ASCII in Host and target") from None
+            for event in protocol.events():
+                if isinstance(event, Request):
+                    return event
         return None
 
-    async def _refuse(self, stream: Stream, protocol: WSConnection, refusal: RejectConnection, why: str) -> None:
-        body = why.encode() + b"\n"
-        headers = [
-            *refusal.headers,
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-        ]
-        head = RejectConnection(status_code=refusal.status_code, headers=headers, has_body=True)
-        await stream.send_all(protocol.send(head) + protocol.send(RejectData(body)))
+    def _kind(self, request: Request) -> str:
+        kind = self.routes.get(request.target.partition("?")[0])
+        if kind is None:
+            raise _Refused(404, f"expected the path {' or '.join(self.routes)}")
+        if (refusal := self.refusal()) is not None:
+            headers = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
+            raise _Refused(refusal.status, "refused on command", headers)
+        return kind
 
     async def _carry(self, stream: Stream, protocol: WSConnection, session: Session) -> None:
         line = _Line(stream, protocol, session, self)
@@ -153,6 +147,31 @@ class WebSocketServer:
         finally:
             self._lines.remove(line)
             session.closed(self.clock.now())
+
+
+class _Refused(Exception):
+    """The upgrade gets another answer than 101."""
+
+    def __init__(self, status: int, why: str, headers: Headers | None = None) -> None:
+        self.status = status
+        self.why = why
+        self.headers = headers or []
+        super().__init__(why)
+
+    def answer(self, protocol: WSConnection) -> bytes:
+        body = b"" if self.status in _BODILESS else self.why.encode() + b"\n"
+        headers = [
+            *self.headers,
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        head = RejectConnection(status_code=self.status, headers=headers, has_body=True)
+        return protocol.send(head) + protocol.send(RejectData(body))
+
+
+_BODILESS = (204, 304)
+"""HTTP statuses whose answer may not have a body."""
 
 
 def _text_frame_header(payload_bytes: int) -> bytes:
