@@ -39,7 +39,7 @@ def lint(session: nox.Session) -> None:
     session.install(*_group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("flake8", "engine", "tests", "noxfile.py")
+    session.run("flake8", "engine")  # tests break these rules on purpose; ruff has the everyday ones
 
 
 @nox.session

@@ -83,7 +83,7 @@ def run(
             with _seeded(seed), guard.watching():
                 clock = trio.testing.MockClock(autojump_threshold=0)
                 results.append(trio.run(guard.supervise, main, clock=clock, instruments=instruments))
-        except BaseException as error:  # noqa: BLE001 - raised again below, once everything is put back
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised below, once all is put back
             failure = guard.failure(error)
     try:
         if failure is not None:
@@ -140,7 +140,7 @@ class _Guard:
         results: list[T] = []
         async with trio.open_nursery() as nursery:
             with trio.CancelScope() as scope:
-                nursery.start_soon(self._keep_time, scope)
+                nursery.start_soon(self._keep_time, scope)  # noqa: ASYNC111 - cancelling an ended scope does nothing
                 results.append(await main())
             nursery.cancel_scope.cancel()
         if self.late is not None:

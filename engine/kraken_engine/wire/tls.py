@@ -93,7 +93,7 @@ class DrainingTlsStream(trio.abc.Stream):
                 await self._flush()
             except (ssl.SSLError, ssl.CertificateError) as error:
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                    await self._flush()  # the alert that tells the peer why
+                    await self._flush()  # noqa: ASYNC120 - the alert; once cancelled, nobody asks why any more
                 raise trio.BrokenResourceError("TLS handshake failed") from error
             else:
                 await self._flush()
