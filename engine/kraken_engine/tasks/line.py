@@ -138,6 +138,10 @@ class Line:
         self._wanted[key] = subscription
         before = self._fed.get(key)
         if before != subscription:
+            if before is not None:
+                # What is shown is not kept up to date any more, and whatever ends this wait has to tell the readers.
+                self.publisher.lose(key, "the subscription changes", now=self.now())
+                self.publisher.flush()
             self._fed[key] = subscription
             self.views[subscription.channel].want(key, subscription, now=self.now())
         self.subscriptions.want(subscription, now=self.now())
