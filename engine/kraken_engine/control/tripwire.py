@@ -15,7 +15,7 @@ class Tripwire:
 
     limit: int
     window_s: float
-    _faults: collections.deque[float] = attrs.field(factory=collections.deque, init=False)
+    _faults: collections.deque[float] = attrs.field(factory=collections.deque[float], init=False)
 
     def fault(self, *, now: float) -> bool:
         """Note one fault; return whether it was one too many."""

@@ -27,8 +27,10 @@ class Demand:
     """Called when a stream needs this subscription from now on."""
     drop: Callable[[StreamKey, SubscriptionKey], None]
     """Called when a subscription is not needed any more, before another of the same stream is wanted."""
-    _readers: dict[StreamKey, dict[_WireTopic, int]] = attrs.field(factory=dict, init=False)
-    _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict, init=False)
+    _readers: dict[StreamKey, dict[_WireTopic, int]] = attrs.field(
+        factory=dict[StreamKey, dict[_WireTopic, int]], init=False
+    )
+    _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
 
     def add(self, topic: Topic) -> None:
         """Count one more reader of ``topic``."""

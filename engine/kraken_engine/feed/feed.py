@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar, final, overload
@@ -31,7 +31,7 @@ class Reading(Generic[V]):
     value: V
     stale: Stale | None
     """Why the value may not be trusted now; None: it is current."""
-    _clock: Clock = attrs.field(repr=False, eq=False)
+    _clock: Clock = attrs.field(alias="clock", repr=False, eq=False)
 
     @property
     def source(self) -> Source:
@@ -60,7 +60,7 @@ class Feed:
         self._names = 0
 
     @asynccontextmanager
-    async def subscribe(self, *topics: Topic, on_full: OnFull | None = None) -> AsyncIterator[Subscription]:
+    async def subscribe(self, *topics: Topic, on_full: OnFull | None = None) -> AsyncGenerator[Subscription]:
         """Open one ordered stream over ``topics`` for as long as the block lasts.
 
         Args:
@@ -73,7 +73,7 @@ class Feed:
         if not topics:
             raise UsageError("subscribe: expected at least one topic, such as Ticker('BTC/USD')")
         for topic in topics:
-            if not isinstance(topic, Topic):
+            if not isinstance(topic, Topic):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may be untyped
                 raise UsageError(f"subscribe: expected topics, got {topic!r}")
         self._names += 1
         named = ", ".join(str(part) for topic in topics for part in topic.key)
@@ -111,7 +111,7 @@ class Feed:
         """
         if isinstance(topic, (Health, Instruments)):
             raise UsageError(f"latest: {type(topic).__name__} has no current value, subscribe to it")
-        value = self._publisher.latest(topic.key)
+        value: Any = self._publisher.latest(topic.key)
         stale = self._publisher.freshness.stale(topic.key)
         if value is None:
             raise stale or Stale(topic.wire_key.channel, topic.symbol, "no value yet; does anybody subscribe to it?")

@@ -105,7 +105,7 @@ class _Simple(abc.ABC, Generic[S]):
     rejected: int = attrs.field(default=0, init=False)
     unsubscribed: int = attrs.field(default=0, init=False)
     last_reject: DecodeError | None = attrs.field(default=None, init=False)
-    _streams: dict[StreamKey, S] = attrs.field(factory=dict, init=False)
+    _streams: dict[StreamKey, S] = attrs.field(factory=dict[StreamKey, S], init=False)
 
     @abc.abstractmethod
     def _begin(self, subscription: SubscriptionKey) -> S:
@@ -254,10 +254,12 @@ class BookChannel:
     channel: str = attrs.field(default="book", init=False)
     rejected: int = attrs.field(default=0, init=False)
     unsubscribed: int = attrs.field(default=0, init=False)
-    _syncs: dict[str, tuple[StreamKey, BookSync]] = attrs.field(factory=dict, init=False)
+    _syncs: dict[str, tuple[StreamKey, BookSync]] = attrs.field(
+        factory=dict[str, tuple[StreamKey, BookSync]], init=False
+    )
     _retired_verified: int = attrs.field(default=0, init=False)
     _retired_mismatched: int = attrs.field(default=0, init=False)
-    _restless: dict[str, None] = attrs.field(factory=dict, init=False)
+    _restless: dict[str, None] = attrs.field(factory=dict[str, None], init=False)
     """Symbols whose synchronisation has something due."""
 
     def want(self, key: StreamKey, subscription: SubscriptionKey, *, now: float) -> None:

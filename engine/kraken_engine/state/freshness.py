@@ -33,8 +33,8 @@ class _Staleness:
 class Freshness:
     """Filters the events of every stream and adds the notices that keep readers honest."""
 
-    _stale: dict[StreamKey, _Staleness] = attrs.field(factory=dict, init=False)
-    _live: dict[StreamKey, None] = attrs.field(factory=dict, init=False)
+    _stale: dict[StreamKey, _Staleness] = attrs.field(factory=dict[StreamKey, _Staleness], init=False)
+    _live: dict[StreamKey, None] = attrs.field(factory=dict[StreamKey, None], init=False)
 
     def receive(self, key: StreamKey, event: Event) -> Iterable[Event]:
         """Return what readers of ``key`` are told for ``event``: notices it implies, then the event itself."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import final
 
@@ -41,7 +41,7 @@ class Engine:
 
 
 @asynccontextmanager
-async def open_engine(config: Config, *, runtime: Runtime | None = None) -> AsyncIterator[Engine]:
+async def open_engine(config: Config, *, runtime: Runtime | None = None) -> AsyncGenerator[Engine]:
     """Open an engine for as long as the block lasts; arguments and errors are those of :func:`open_market`."""
     async with open_market(config, runtime=runtime) as market:
         yield Engine(market)

@@ -104,12 +104,12 @@ class Line:
     subscriptions: Subscriptions = attrs.field(init=False)
     books: BookChannel = attrs.field(init=False)
     views: Mapping[str, ChannelView] = attrs.field(init=False)
-    errors: dict[str, int] = attrs.field(factory=dict, init=False)
+    errors: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
     """Undecodable frames by reason."""
     on_instruments: Callable[[], None] | None = None
     """Called when the list of instruments was first received."""
-    _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict, init=False)
-    _fed: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict, init=False)
+    _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
+    _fed: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
     backoff: Backoff = attrs.field(init=False)
     addresses: AddressCache = attrs.field(factory=AddressCache, init=False)
     """The last answer of the name service, used once when it fails."""

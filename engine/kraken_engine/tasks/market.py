@@ -16,7 +16,7 @@ the last notice and then the end of their stream.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import final
@@ -116,7 +116,7 @@ class Market:
 
 
 @asynccontextmanager
-async def open_market(config: Config, *, runtime: Runtime | None = None) -> AsyncIterator[Market]:
+async def open_market(config: Config, *, runtime: Runtime | None = None) -> AsyncGenerator[Market]:
     """Open the market data of ``config`` for as long as the block lasts. Needs no keys and no REST.
 
     Args:
@@ -143,7 +143,7 @@ async def open_market(config: Config, *, runtime: Runtime | None = None) -> Asyn
 
 
 @asynccontextmanager
-async def _open_market(config: Config, runtime: Runtime, venue: VenueServer | None) -> AsyncIterator[Market]:
+async def _open_market(config: Config, runtime: Runtime, venue: VenueServer | None) -> AsyncGenerator[Market]:
     endpoint = parse_endpoint(config.public_url)
     if endpoint.tls:
         client_context(config.wire, runtime.files)  # an unusable certificate is a mistake now, not a failing line later

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import trio
 
@@ -13,7 +14,7 @@ __all__ = ["open_background"]
 
 
 @asynccontextmanager
-async def open_background(what: str) -> AsyncIterator[trio.Nursery]:
+async def open_background(what: str) -> AsyncGenerator[trio.Nursery]:
     """Open a nursery for background tasks that end with the block.
 
     Raises:
@@ -64,12 +65,12 @@ def _verdict(what: str, group: BaseExceptionGroup[BaseException], body_error: Ba
 def _summary(group: BaseExceptionGroup[BaseException]) -> str:
     names: list[str] = []
 
-    def walk(error: BaseException) -> None:
-        if isinstance(error, BaseExceptionGroup):
-            for inner in error.exceptions:
-                walk(inner)
-        else:
-            names.append(f"{type(error).__name__}: {error}")
+    def walk(inner: BaseExceptionGroup[BaseException]) -> None:
+        for error in inner.exceptions:
+            if isinstance(error, BaseExceptionGroup):
+                walk(cast("BaseExceptionGroup[BaseException]", error))
+            else:
+                names.append(f"{type(error).__name__}: {error}")
 
     walk(group)
     return "; ".join(names[:5]) + (f"; and {len(names) - 5} more" if len(names) > 5 else "")
