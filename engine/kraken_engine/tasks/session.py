@@ -102,24 +102,24 @@ async def run_session(line: Line) -> LineError:
     """
     session = _Session(line)
     try:
-        async with (
-            open_websocket(
-                line.runtime, line.endpoint, line.config.wire, session.deliver, addresses=line.addresses
-            ) as websocket,
-            trio.open_nursery() as nursery,
-        ):
-            session.begin(nursery.cancel_scope)
-            for view in line.views.values():
-                nursery.start_soon(_run_channel, session, view.channel)
-            nursery.start_soon(_run_writer, session, websocket)
-            nursery.start_soon(_run_liveness, session)
-            session.end(await websocket.wait_closed())
+        async with open_websocket(
+            line.runtime, line.endpoint, line.config.wire, session.deliver, addresses=line.addresses
+        ) as websocket:
+            async with trio.open_nursery() as nursery:
+                session.begin(nursery.cancel_scope)
+                for view in line.views.values():
+                    nursery.start_soon(_run_channel, session, view.channel)
+                nursery.start_soon(_run_writer, session, websocket)
+                nursery.start_soon(_run_liveness, session)
+                session.end(await websocket.wait_closed())
+            # Left by an exception, the connection is closed without waiting for an answer: a dead peer gives none, and
+            # the time would go to readers without data.
+            raise session.ended()
     except LineError as error:
         session.end(error)
     finally:
         session.close()
-    assert session.reason is not None
-    return session.reason
+    return session.ended()
 
 
 class _Session:
@@ -159,6 +159,11 @@ class _Session:
             self.reason = reason
         if self.scope is not None:
             self.scope.cancel()
+
+    def ended(self) -> LineError:
+        """Return why the connection ended, once it has."""
+        assert self.reason is not None
+        return self.reason
 
     def close(self) -> None:
         """Close every channel end this session made."""
