@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from decimal import Decimal
+from typing import Any, cast
 
 import pytest
 from tests.venue.core.naive_client import NaiveBook, ask, decoded, opened, subscribe, taken
@@ -26,6 +27,10 @@ def with_book(exchange: Exchange, symbol: str = "BTC/USD") -> tuple[Session, Nai
 
 def books(session: Session) -> list[dict[str, Any]]:
     return [frame for frame in decoded(taken(session)) if frame.get("channel") == "book"]
+
+
+def rows(side: object) -> list[list[str]]:
+    return cast("list[list[str]]", side)
 
 
 def first_mismatch(client: NaiveBook, frames: list[dict[str, Any]]) -> int | None:
@@ -108,6 +113,52 @@ def test_a_broken_update_is_forgotten_with_the_subscription() -> None:
     client.receive(subscribe(session, 0.0, "book", ["BTC/USD"])[-1])
     exchange.advance(1.0)
     assert first_mismatch(client, books(session)) is None
+
+
+def test_merged_updates_are_one_message_that_makes_the_same_book() -> None:
+    exchange = opened()
+    session, client = with_book(exchange)
+    exchange.faults.merge_updates("BTC/USD", now=0.0)
+    exchange.advance(2.0)
+    frames = books(session)
+    assert [len(frame["data"]) for frame in frames] == [2] + [1] * (len(frames) - 1)
+    elements = [{**frame, "data": [element]} for frame in frames for element in frame["data"]]
+    assert first_mismatch(client, elements) is None
+
+
+def test_a_falsified_level_is_told_to_deep_books_only_and_under_a_checksum_that_matches() -> None:
+    exchange = opened()
+    shallow, _ = with_book(exchange)
+    deep = exchange.connect("public", 0.0)
+    client = NaiveBook(25)
+    client.receive(subscribe(deep, 0.0, "book", ["BTC/USD"], depth=25)[-1])
+    taken(shallow)
+    taken(deep)
+    exchange.faults.falsify_level("BTC/USD", now=0.0)
+    assert books(shallow) == []
+    (wrong,) = books(deep)
+    assert first_mismatch(client, [wrong]) is None
+    (level,) = wrong["data"][0]["bids"]
+    price, qty = rows(exchange.book_state("BTC/USD", 25)["bids"])[10]
+    assert (level["price"], Decimal(level["qty"])) == (price, 2 * Decimal(qty))
+
+
+def test_a_change_of_precision_is_announced_and_then_written_and_can_be_taken_back() -> None:
+    exchange = opened()
+    session, _ = with_book(exchange)
+    ask(session, 0.0, "subscribe", params={"channel": "instrument"})
+    before = exchange.book_state("BTC/USD")
+    exchange.faults.change_precision("BTC/USD", now=0.0, price=1)
+    (told,) = decoded(taken(session))
+    assert told["type"] == "update"
+    assert [(pair["symbol"], pair["price_precision"]) for pair in told["data"]["pairs"]] == [("BTC/USD", 2)]
+    after = exchange.book_state("BTC/USD")
+    assert after["bids"] == [[price + "0", qty] for price, qty in rows(before["bids"])]
+    assert after["checksum"] != before["checksum"]
+    client = NaiveBook(10)
+    client.receive(subscribe(exchange.connect("public", 0.0), 0.0, "book", ["BTC/USD"])[-1])
+    exchange.faults.change_precision("BTC/USD", now=0.0)
+    assert exchange.book_state("BTC/USD") == before
 
 
 def test_a_dropped_connection_is_aborted_or_closed_with_the_code_asked_for() -> None:

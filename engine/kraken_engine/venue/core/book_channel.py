@@ -27,7 +27,7 @@ from kraken_engine.venue.core.instruments import Pair
 from kraken_engine.venue.core.matching import ASK, BID, Ladder, MatchingBook
 from kraken_engine.venue.core.timestamps import NS_PER_US, Stamps
 
-__all__ = ["DEPTHS", "RECENT", "BookHistory", "BookMessage", "BookPublisher"]
+__all__ = ["CHECKED", "DEPTHS", "RECENT", "BookHistory", "BookMessage", "BookPublisher"]
 
 DEPTHS = (10, 25, 100, 500, 1000)
 
@@ -102,6 +102,16 @@ class BookPublisher:
         for side in self._sides:
             side.windows = [entry for entry in side.windows if entry[0] != depth]
 
+    def write_digits(self, price: int, qty: int) -> None:
+        """Write prices and quantities with so many digits more than the pair has, from the next message on.
+
+        The same levels in other digits have another checksum.
+        """
+        for side in self._sides:
+            side.write_digits(price, qty)
+        self._checksum = self._computed()
+        self._remember()
+
     def commit(self) -> list[BookMessage]:
         """Return the messages for everything that changed since the last call."""
         self.seal()
@@ -144,6 +154,19 @@ class BookPublisher:
                 b'],"checksum":%d,"timestamp":"%b"}]}' % (self._checksum, self._stamps.micros(self._changed_ns)),
             )
         )
+
+    def levels(self, side: int, depth: int) -> list[bytes]:
+        """Return the texts of the best ``depth`` levels of ``side``."""
+        return self._sides[side].levels(depth)
+
+    def wrong_level(self) -> bytes | None:
+        """Return an update that gives one bid no checksum covers twice its quantity; None: there is no such bid."""
+        level = self._bids.doubled(CHECKED)
+        if level is None:
+            return None
+        stamp = self._stamps.micros(self._changed_ns)
+        tail = b'],"asks":[],"checksum":%d,"timestamp":"%b"}]}' % (self._checksum, stamp)
+        return b"".join((self._update, level, tail))
 
     def _remember(self) -> None:
         time_us = self._changed_ns // NS_PER_US
@@ -202,18 +225,33 @@ class _SideText:
         self.has_insert = False
         self._keys = ladder.keys
         self._publisher = publisher
-        self._price_scale = 10**pair.price_decimals
-        self._qty_scale = 10**pair.qty_decimals
-        self._price_form = b'{"price":%%d.%%0%dd,"qty":' % pair.price_decimals
-        self._qty_form = b"%%b%%d.%%0%dd}" % pair.qty_decimals
+        self._pair = pair
         self._texts: dict[int, bytes] = {}
         self._tokens: dict[int, bytes] = {}
+        self._levels = ladder.levels
         self.checked_texts: list[bytes] = []
         """The levels behind :meth:`checked`, as they were at its last call; never changed in place."""
         self._checked = b""
-        for key, level in ladder.levels.items():
-            self._write(key, level.total)
+        self.write_digits(0, 0)
         ladder.listeners.append(self)
+
+    def write_digits(self, price: int, qty: int) -> None:
+        """Write every level anew, with so many digits more than the pair has."""
+        self._price_unit, self._qty_unit = 10**price, 10**qty
+        self._price_scale = 10 ** (self._pair.price_decimals + price)
+        self._qty_scale = 10 ** (self._pair.qty_decimals + qty)
+        self._price_form = b'{"price":%%d.%%0%dd,"qty":' % (self._pair.price_decimals + price)
+        self._qty_form = b"%%b%%d.%%0%dd}" % (self._pair.qty_decimals + qty)
+        for key, level in self._levels.items():
+            self._write(key, level.total)
+        self.changed_top = True
+
+    def doubled(self, index: int) -> bytes | None:
+        """Return the text of the level at ``index`` with twice its quantity; None: there are not so many."""
+        if index >= len(self._keys):
+            return None
+        key = self._keys[index]
+        return self._text(key, 2 * self._levels[key].total)
 
     def inserted(self, index: int, key: int, total: int) -> None:
         """Tell every window that reaches so far."""
@@ -261,9 +299,9 @@ class _SideText:
 
     def _write(self, key: int, total: int) -> bytes:
         text = self._texts[key] = self._text(key, total)
-        self._tokens[key] = b"%d%d" % (abs(key), total)
+        self._tokens[key] = b"%d%d" % (abs(key) * self._price_unit, total * self._qty_unit)
         return text
 
     def _text(self, key: int, total: int) -> bytes:
-        price = self._price_form % divmod(abs(key), self._price_scale)
-        return self._qty_form % (price, *divmod(total, self._qty_scale))
+        price = self._price_form % divmod(abs(key) * self._price_unit, self._price_scale)
+        return self._qty_form % (price, *divmod(total * self._qty_unit, self._qty_scale))

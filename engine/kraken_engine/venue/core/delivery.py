@@ -65,14 +65,17 @@ class Mute:
 
 @attrs.define(kw_only=True)
 class BookFault:
-    """The next book update that each target gets is broken: ``corrupt``, ``drop``, ``duplicate`` or ``reorder``."""
+    """The next book update that each target gets is broken: ``corrupt``, ``drop``, ``duplicate``, ``reorder``.
+
+    Or not broken at all, but sent in one message with the one that follows it: ``merge``.
+    """
 
     kind: str
     record: FaultRecord
     targets: dict[int, None] | None
     """Sessions not hit yet, by id; None: whoever gets the next update at all."""
     held: dict[int, bytes] = attrs.field(factory=dict[int, bytes])
-    """Updates that are sent after their successor."""
+    """Updates that are sent after their successor, or with it."""
 
     @property
     def spent(self) -> bool:
@@ -82,7 +85,10 @@ class BookFault:
     def alter(self, session_id: int, payloads: list[bytes], checksum: int, now_s: float) -> list[bytes]:
         """Return what this session gets instead of ``payloads``."""
         if session_id in self.held:
-            return [*payloads, self.held.pop(session_id)]
+            held = self.held.pop(session_id)
+            if self.kind == "merge" and payloads:
+                return [_merged(held, payloads[0]), *payloads[1:]]
+            return [*payloads, held]
         if self.targets is None or session_id not in self.targets:
             return payloads
         del self.targets[session_id]
@@ -91,7 +97,7 @@ class BookFault:
             return []
         if self.kind == "duplicate":
             return [*payloads, *payloads]
-        if self.kind == "reorder":
+        if self.kind in ("reorder", "merge"):
             self.held[session_id] = payloads[-1]
             return payloads[:-1]
         right, wrong = b'"checksum":%d,' % checksum, b'"checksum":%d,' % (checksum ^ 1)
@@ -102,6 +108,12 @@ class BookFault:
         self.held.pop(session_id, None)
         if self.targets is not None:
             self.targets.pop(session_id, None)
+
+
+def _merged(first: bytes, second: bytes) -> bytes:
+    """Return one book update with the elements of two."""
+    data = b'"data":['
+    return first.removesuffix(b"]}") + b"," + second[second.index(data) + len(data) :]
 
 
 class Delivery:

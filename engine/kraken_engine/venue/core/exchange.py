@@ -114,9 +114,10 @@ class Exchange:
             stamps=self._stamps,
             wall_start_ns=wall_ns,
         )
-        assets = assets_of(pairs)
-        self._gateway.instruments = frames.instrument_frame(b"snapshot", assets, pairs)
-        self._rest = PublicRest(tuple(self._listings.values()), assets)
+        self._announced = {pair.symbol: pair for pair in pairs}
+        self._assets = assets_of(pairs)
+        self._gateway.instruments = frames.instrument_frame(b"snapshot", self._assets, pairs)
+        self._rest = PublicRest(tuple(self._listings.values()), self._assets)
         self._oracle = Oracle(self._listings)
         for place, listing in enumerate(self._listings.values()):
             self._agenda.at(listing.pause_ns(), self._market(listing), order=place)
@@ -233,6 +234,20 @@ class Exchange:
         told = list(self.sessions.values())
         for session in told:
             self._delivery.tell(session, "status", frames.status_frame(self.system, session.connection_id))
+        return len(told)
+
+    def change_precision(self, symbol: str, price: int, qty: int) -> int:
+        """Announce so many digits more than listed for ``symbol``, write its books so, and return how many were told.
+
+        Only instruments and books change; the same numbers elsewhere keep their digits.
+        """
+        listing = self._listings[symbol]
+        listing.book.write_digits(price, qty)
+        pair = self._announced[symbol] = listing.pair.with_digits(price, qty)
+        gateway = self._gateway
+        gateway.instruments = frames.instrument_frame(b"snapshot", self._assets, tuple(self._announced.values()))
+        told = dict(gateway.instrument_subscribers)
+        self._delivery.publish("instrument", None, told, frames.instrument_frame(b"update", (), (pair,)))
         return len(told)
 
     def _market(self, listing: Listing) -> Happening:

@@ -40,6 +40,9 @@ COMMANDS: dict[str, tuple[Param, ...]] = {
     "drop_update": (_SYMBOL, _SESSION),
     "duplicate_update": (_SYMBOL, _SESSION),
     "reorder_updates": (_SYMBOL, _SESSION),
+    "merge_updates": (_SYMBOL, _SESSION),
+    "falsify_level": (_SYMBOL, _SESSION),
+    "change_precision": (_SYMBOL, Param("price", "price", "integer"), Param("qty", "qty", "integer")),
     "silence": (_SECONDS, _SESSION, _ANY_SYMBOL, Param("channel", "channel", "text"), Param("kind", "kind", "text")),
     "set_status": (Param("mode", "mode", "text", required=True),),
     "refuse_upgrade": (

@@ -1,7 +1,8 @@
 """Faults on command: each takes effect at a definite point, is logged, and says what it did.
 
 Methods for those in the same process; :meth:`Faults.apply` for a control port that has a name and JSON parameters. No
-fault changes what is true in the venue, only what clients get to see of it (``set_status`` aside, which is the truth).
+fault changes what is true in the venue, only what clients get to see of it (``set_status`` and ``change_precision``
+aside, which are the truth).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import attrs
 
 from kraken_engine.errors import UsageError
 from kraken_engine.venue.core.agenda import Happening
+from kraken_engine.venue.core.book_channel import CHECKED
 from kraken_engine.venue.core.delivery import DATA_CHANNELS, BookFault, Delivery, FaultRecord, Mute
 from kraken_engine.venue.core.fault_params import read_params
 from kraken_engine.venue.core.listing import Listing
@@ -30,6 +32,8 @@ MOST_WAITING = 1_000
 """Faults of one sort that wait for their moment, or for their end, at the same time."""
 
 MOST_SECONDS = 86_400.0
+
+MOST_MORE_DIGITS = 4
 
 _Outcome = dict[str, object]
 
@@ -70,6 +74,10 @@ class FaultedVenue(Protocol):
 
     def set_mode(self, mode: TradingMode) -> int:
         """Change the state of the venue."""
+        ...
+
+    def change_precision(self, symbol: str, price: int, qty: int) -> int:
+        """Change the digits of a pair."""
         ...
 
 
@@ -138,6 +146,38 @@ class Faults:
     def reorder_updates(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
         """Send the next book update of ``symbol`` after the one that follows it."""
         return self._break_book("reorder_updates", "reorder", symbol, session_id, now)
+
+    def merge_updates(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+        """Send the next book update of ``symbol`` in one message with the one that follows it."""
+        return self._break_book("merge_updates", "merge", symbol, session_id, now)
+
+    def falsify_level(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+        """Tell a wrong quantity of the eleventh bid of ``symbol``, which no checksum covers, at once."""
+        self._check_symbol(symbol)
+        sessions = self._sessions(session_id, now)
+        record = self._record("falsify_level", now, symbol=symbol, session_id=session_id)
+        listing = self._listings[symbol]
+        payload = listing.book.wrong_level()
+        deep = listing.book_subscribers(deeper_than=CHECKED)
+        for session in sessions:
+            if payload is not None and session.id in deep:
+                self._delivery.tell(session, "book", payload, symbol)
+                record.hit(now)
+        return record.as_json()
+
+    def change_precision(self, symbol: str, *, now: float, price: int = 0, qty: int = 0) -> _Outcome:
+        """Let ``symbol`` have so many digits more than listed, which ends a change made before when both are 0.
+
+        The instrument channel tells it first, then the books are written so.
+        """
+        self._check_symbol(symbol)
+        for name, digits in (("price", price), ("qty", qty)):
+            if not 0 <= digits <= MOST_MORE_DIGITS:
+                raise UsageError(f"{name}: expected 0 to {MOST_MORE_DIGITS} more digits, got {digits}")
+        self._venue.advance(now)
+        record = self._record("change_precision", now, symbol=symbol, price=price, qty=qty)
+        record.hit(now, self._venue.change_precision(symbol, price, qty))
+        return record.as_json()
 
     def silence(
         self,

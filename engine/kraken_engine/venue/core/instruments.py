@@ -75,6 +75,15 @@ class Pair:
         """The legacy WebSocket name, ``XBT/USD``; WebSocket v2 refuses it."""
         return f"{self.base.altname}/{self.quote.altname}"
 
+    def with_digits(self, price: int, qty: int) -> Pair:
+        """Return the pair as it is announced when its numbers have so many more digits after the point."""
+        return attrs.evolve(
+            self,
+            price_decimals=self.price_decimals + price,
+            qty_decimals=self.qty_decimals + qty,
+            qty_min=self.qty_min * 10**qty,
+        )
+
     def price_text(self, ticks: int) -> str:
         """Return a price as WebSocket v2 writes it."""
         return plain(ticks, self.price_decimals)

@@ -172,9 +172,14 @@ class Listing:
                 rows = self.candles[minutes].rows(wall_ns // NS_PER_S)[-SNAPSHOT_CANDLES:]
                 return self._ohlc_frame(b"snapshot", minutes, [row for row in rows if row.trades], wall_ns)
 
-    def book_subscribers(self) -> list[int]:
-        """Return the ids of the sessions subscribed to this book, of any depth."""
-        return [session_id for subscribers in self._books.values() for session_id in subscribers]
+    def book_subscribers(self, *, deeper_than: int = 0) -> list[int]:
+        """Return the ids of the sessions subscribed to this book, of any depth above ``deeper_than``."""
+        return [
+            session_id
+            for depth, subscribers in self._books.items()
+            if depth > deeper_than
+            for session_id in subscribers
+        ]
 
     def _subscribers(self, subscription: Subscription) -> _Subscribers:
         match subscription.channel:

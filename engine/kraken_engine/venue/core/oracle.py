@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from kraken_engine.errors import UsageError
 from kraken_engine.venue.core.listing import Listing
-from kraken_engine.venue.core.matching import Ladder
+from kraken_engine.venue.core.matching import ASK, BID
 from kraken_engine.venue.core.timestamps import Stamps
 
 __all__ = ["Oracle"]
@@ -33,11 +33,10 @@ class Oracle:
             UsageError: the symbol is not listed.
         """
         listing = self._listing(symbol)
-        book = listing.flow.book
         return {
             "symbol": symbol,
-            "bids": _rows(listing, book.bids, depth),
-            "asks": _rows(listing, book.asks, depth),
+            "bids": [_row(text) for text in listing.book.levels(BID, depth)],
+            "asks": [_row(text) for text in listing.book.levels(ASK, depth)],
             "checksum": listing.book.checksum,
             "timestamp": self._stamps.micros(listing.book.changed_ns).decode(),
         }
@@ -89,11 +88,6 @@ class Oracle:
         if listing is None:
             raise UsageError(f"symbol: expected a listed one such as {next(iter(self._listings))}, got {symbol!r}")
         return listing
-
-
-def _rows(listing: Listing, ladder: Ladder, depth: int) -> list[list[str]]:
-    pair = listing.pair
-    return [[pair.price_text(abs(key)), pair.qty_text(ladder.levels[key].total)] for key in ladder.keys[:depth]]
 
 
 def _row(level: bytes) -> list[str]:
