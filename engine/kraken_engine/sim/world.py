@@ -16,24 +16,30 @@ product's own settings.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import final
 
 import attrs
+import trio
 
 from kraken_engine.config import Config
 from kraken_engine.runtime import Address, Listener, Runtime, Stream, seeded_rng
 from kraken_engine.sim.clock import SimClock
 from kraken_engine.sim.disk import SimDisk
+from kraken_engine.sim.link import Link
 from kraken_engine.sim.network import Resolver, SimNetwork
-from kraken_engine.sim.trace import Sometimes, Trace
+from kraken_engine.sim.plan import Fault
+from kraken_engine.sim.trace import Fact, Sometimes, Trace
 from kraken_engine.tasks.market import Market, open_market
+from kraken_engine.venue.core.delivery import FaultRecord
 from kraken_engine.venue.core.exchange import Exchange
 from kraken_engine.venue.shells.server import VenueServer, VenueSettings, open_venue
 from kraken_engine.wire.endpoints import parse_endpoint
 
-__all__ = ["VENUE_NAME", "World", "WorldSettings", "open_world"]
+__all__ = ["VENUE_NAME", "Corrupted", "World", "WorldSettings", "open_world"]
 
 VENUE_NAME = "ws.venue.test"
 """The name under which the engine knows the venue."""
@@ -50,8 +56,19 @@ class WorldSettings:
     symbols: int = 5
     rate: float = 4.0
     """Messages a second over all symbols."""
+    levels: int = 60
+    """Levels a side of every book of the venue."""
     config: Config = attrs.field(factory=Config)
     """The engine's settings; the venue's address is filled in."""
+
+
+@attrs.frozen(kw_only=True)
+class Corrupted:
+    """A book update of ``symbol`` whose checksum the venue falsified, or will, for one session."""
+
+    symbol: str
+    session: int
+    record: FaultRecord
 
 
 @final
@@ -72,6 +89,16 @@ class World:
     venue: VenueServer
     config: Config
     """What the engine is opened with."""
+    hits: Counter[str] = attrs.field(factory=Counter[str], init=False)
+    """Faults that found something to hit, by kind."""
+    corrupted: list[Corrupted] = attrs.field(factory=list[Corrupted], init=False)
+    """Falsified checksums that no judge has seen the end of yet."""
+    consumers_sleep_until: float = attrs.field(default=0.0, init=False)
+    """Until when those consumers that may be slow do not read."""
+    slept_until: float = attrs.field(default=-math.inf, init=False)
+    """When the machine last woke from sleep; what was due meanwhile could not be done."""
+    slept_s: float = attrs.field(default=0.0, init=False)
+    """How long it slept in all."""
 
     @property
     def exchange(self) -> Exchange:
@@ -83,6 +110,21 @@ class World:
         """``address:port`` of the venue's public WebSocket, as a target of network faults."""
         endpoint = parse_endpoint(self.venue.ws_url)
         return f"{endpoint.host}:{endpoint.port}"
+
+    def engine_links(self) -> list[Link]:
+        """Return the connections the engine has to the venue, oldest first."""
+        return [link for link in self.network.links_of(self.venue_address) if not link.client.closed]
+
+    def hit(self, fault: Fault, *facts: Fact) -> None:
+        """Note that ``fault`` takes effect, on the things that ``facts`` name."""
+        self.hits[fault.kind] += 1
+        self.trace("fault", fault.kind, *facts)
+
+    def suspend(self, seconds: float) -> None:
+        """Let the machine sleep, the venue with it."""
+        self.clock.suspend(seconds)
+        self.slept_until = trio.current_time()
+        self.slept_s += seconds
 
     def open_market(self) -> AbstractAsyncContextManager[Market]:
         """Open the product's market in this world."""
@@ -102,7 +144,10 @@ async def open_world(seed: object, settings: WorldSettings | None = None) -> Asy
     venue_runtime = Runtime(clock=SimClock(), network=network, files=disk, rng=seeded_rng(f"{seed}:venue shell"))
     engine_runtime = Runtime(clock=clock, network=_Internet(network), files=disk, rng=seeded_rng(f"{seed}:engine"))
     venue_settings = VenueSettings(
-        symbols=settings.symbols, rate=settings.rate, seed=seeded_rng(f"{seed}:venue").getrandbits(32)
+        symbols=settings.symbols,
+        rate=settings.rate,
+        seed=seeded_rng(f"{seed}:venue").getrandbits(32),
+        levels=settings.levels,
     )
     async with open_venue(venue_runtime, venue_settings) as venue:
         port = parse_endpoint(venue.ws_url).port

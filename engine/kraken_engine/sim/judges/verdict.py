@@ -1,0 +1,32 @@
+"""Where judges report: the first violation of a run counts, and ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from kraken_engine.sim.failures import Violation
+
+__all__ = ["Verdict"]
+
+
+@attrs.define
+class Verdict:
+    """The outcome of one run so far."""
+
+    violation: Violation | None = None
+    _ends: Callable[[], None] | None = None
+
+    def fail(self, invariant: str, what: str) -> None:
+        """Report that ``invariant`` did not hold; all but the first report are ignored."""
+        if self.violation is None:
+            self.violation = Violation(invariant, what)
+            if self._ends is not None:
+                self._ends()
+
+    def on_violation(self, end: Callable[[], None]) -> None:
+        """Call ``end`` at the first violation: it stops the run."""
+        self._ends = end
+        if self.violation is not None:
+            end()

@@ -1,0 +1,153 @@
+"""``simulate``: one seed, one plan, one run, one report.
+
+Decides what a run costs and what its outcome is called. Whatever comes out of the engine as an exception is a violation
+too (``X-0``), and so is a world that gets stuck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from kraken_engine.errors import EngineError, UsageError
+from kraken_engine.runtime import real_runtime
+from kraken_engine.sim.deterministic import run
+from kraken_engine.sim.failures import SimulationError, Violation, unwrapped
+from kraken_engine.sim.hooks import FAULTS
+from kraken_engine.sim.judges.verdict import Verdict
+from kraken_engine.sim.plan import Catalogue, Fault, Plan, draw_plan
+from kraken_engine.sim.scenario import AROUND_S, Scenario
+from kraken_engine.sim.world import WorldSettings, open_world
+
+__all__ = ["PROFILES", "Options", "Report", "plan_for", "simulate"]
+
+PROFILES: Mapping[str, tuple[float, Sequence[str] | None]] = {
+    "none": (0.0, ()),
+    "mixed": (6.0, None),
+    "storm": (30.0, None),
+    "network": (8.0, [kind.name for kind in FAULTS.kinds if kind.place == "network"]),
+    "venue": (12.0, [kind.name for kind in FAULTS.kinds if kind.place == "venue"]),
+    "clock": (4.0, [kind.name for kind in FAULTS.kinds if kind.place == "clock"]),
+}
+"""Faults a minute on average, and which kinds (None: all), by name."""
+
+WALL_CLOCK = ("clock_step", "clock_drift")
+"""Kinds that move the wall clock and nothing else."""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What a seed is made into."""
+
+    minutes: float = 10.0
+    """Virtual minutes of faults."""
+    profile: str = "mixed"
+    settings: WorldSettings = attrs.field(factory=WorldSettings)
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 < self.minutes <= 1440:
+            raise UsageError(f"minutes: expected more than 0 and at most 1440, got {self.minutes!r}")
+        if self.profile not in PROFILES:
+            raise UsageError(f"profile: expected one of {', '.join(PROFILES)}, got {self.profile!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """What one run came to."""
+
+    seed: str
+    plan: Plan
+    violation: Violation | None
+    digest: str
+    """Hash of everything that happened, see :class:`~kraken_engine.sim.trace.Trace`."""
+    market_digest: str
+    """Hash of what was published alone."""
+    tail: Sequence[str]
+    """The last 50 events."""
+    virtual_s: float
+    cpu_s: float
+    fault_kinds: Mapping[str, int]
+    """Faults that found something to hit, by kind."""
+    sometimes: Mapping[str, int]
+
+
+def plan_for(seed: object, options: Options) -> Plan:
+    """Return the faults that ``options`` mean for ``seed``."""
+    faults_per_min, names = PROFILES[options.profile]
+    kinds: Catalogue = FAULTS if names is None else FAULTS.only(names)
+    return draw_plan(seed, options.minutes * 60, kinds, faults_per_min=faults_per_min)
+
+
+def simulate(seed: object, plan: Plan | None = None, options: Options | None = None) -> Report:
+    """Run the world of ``seed`` under ``plan`` (drawn from the seed if None) and return what became of it.
+
+    Raises:
+        UsageError: the plan names a kind of fault that does not exist here, or parameters that make no sense.
+    """
+    options = options or Options()
+    plan = plan_for(seed, options) if plan is None else plan
+    _check(plan)
+    verdict = Verdict()
+    found: dict[str, Any] = {}
+
+    async def main() -> None:
+        async with open_world(seed, options.settings) as world:
+            scenario = Scenario(world=world, plan=plan, faults=FAULTS, verdict=verdict)
+            found.update(world=world, scenario=scenario)
+            await scenario.run()
+            found["virtual_s"] = world.clock.now() - world.slept_s
+
+    cpu = real_runtime().clock.cpu_s
+    began_s = cpu()
+    try:
+        run(seed, main, horizon_s=_longest_s(plan), real_limit_s=60 + plan.horizon_s / 5)
+    except UsageError:
+        raise
+    except (SimulationError, EngineError, Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - all of them count
+        verdict.fail(*_named(error))
+    world, scenario = found["world"], found["scenario"]
+    return Report(
+        seed=str(seed),
+        plan=plan,
+        violation=verdict.violation,
+        digest=world.trace.digest(),
+        market_digest=scenario.market_trace.digest(),
+        tail=world.trace.tail(),
+        virtual_s=found.get("virtual_s", 0.0),
+        cpu_s=cpu() - began_s,
+        fault_kinds=dict(world.hits),
+        sometimes=world.sometimes.counts(),
+    )
+
+
+def without(plan: Plan, kinds: Sequence[str]) -> Plan:
+    """Return ``plan`` less the faults of ``kinds``."""
+    return attrs.evolve(plan, faults=tuple(fault for fault in plan.faults if fault.kind not in kinds))
+
+
+def _longest_s(plan: Plan) -> float:
+    """Return how long a run may take: sleep of the machine, and waiting for the limit of attempts, included."""
+    asleep_s = sum(_seconds(fault) for fault in plan.faults if fault.kind == "suspend")
+    return plan.horizon_s + AROUND_S + asleep_s + 900.0
+
+
+def _seconds(fault: Fault) -> float:
+    value = fault.params.get("by_s", 0.0)
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _check(plan: Plan) -> None:
+    for fault in plan.faults:
+        FAULTS.kind(fault.kind)
+
+
+def _named(error: BaseException) -> tuple[str, str]:
+    leaf = unwrapped(error)
+    cause = leaf.__cause__
+    if cause is not None:
+        leaf = unwrapped(cause)
+    if isinstance(leaf, Violation):
+        return leaf.invariant, leaf.what
+    return "X-0", f"expected no exception, got {type(leaf).__name__}: {leaf}"
