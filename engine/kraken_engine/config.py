@@ -151,6 +151,8 @@ class SubscriptionSettings:
     resyncs_in_window: int = attrs.field(default=3, validator=_positive)
     """More resyncs of one book within the window raise an alarm and are spaced by ``resync_pause_s``."""
     resync_pause_s: float = attrs.field(default=5.0, validator=_positive)
+    deep_resnapshot_s: float = attrs.field(default=300.0, validator=_positive)
+    """Longest time for which levels that no checksum covers rest on updates alone, before a fresh snapshot."""
 
 
 @attrs.frozen(kw_only=True)

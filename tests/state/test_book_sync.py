@@ -15,7 +15,15 @@ from kraken_engine.errors import Stale
 from kraken_engine.model import Instrument, Integrity
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Event, Gap, Live
-from kraken_engine.state.book_sync import DOUBT_TOLERANCE_S, Action, BookSync, Publish, Resubscribe, SyncState
+from kraken_engine.state.book_sync import (
+    DOUBT_TOLERANCE_S,
+    REFRESH_TOLERANCE_S,
+    Action,
+    BookSync,
+    Publish,
+    Resubscribe,
+    SyncState,
+)
 
 CENTS = Digits(price=1, qty=8)
 
@@ -456,3 +464,57 @@ def test_resubscriptions_in_any_window_are_bounded(free: int, steps: list[tuple[
 
     for first in asked:
         assert sum(first <= at < first + 60.0 for at in asked) <= free + 60.0 / 5.0
+
+
+def deep(venue: VenueBook) -> BookSync:
+    sync = BookSync(venue.symbol, 25, SETTINGS)
+    sync.receive(venue.snapshot(), snapshot=True, now=0.0)
+    return sync
+
+
+def test_levels_beyond_the_checksum_are_asked_for_anew_within_five_minutes_and_the_book_is_kept_meanwhile() -> None:
+    venue = venue_with()
+    sync = deep(venue)
+    due = sync.next_due
+    assert due is not None
+    assert SETTINGS.deep_resnapshot_s / 2 <= due <= SETTINGS.deep_resnapshot_s == 300
+
+    assert sync.tick(now=due - 0.1) == ()
+    (asked,) = sync.tick(now=due)
+
+    assert isinstance(asked, Resubscribe)
+    assert sync.state is SyncState.LIVE
+    assert texts(sync.view()) == venue.texts()
+    (update,) = events(sync.receive(venue.snapshot(), snapshot=True, now=due + 0.2))
+    assert isinstance(update, BookUpdate)
+    assert update.snapshot
+    assert sync.next_due is not None
+    assert sync.next_due > due + SETTINGS.deep_resnapshot_s / 2
+
+
+def test_a_fresh_snapshot_that_does_not_come_makes_the_kept_book_a_loss() -> None:
+    venue = venue_with()
+    sync = deep(venue)
+    due = sync.next_due
+    assert due is not None
+    sync.tick(now=due)
+    assert sync.next_due == due + REFRESH_TOLERANCE_S
+
+    actions = sync.tick(now=due + REFRESH_TOLERANCE_S)
+
+    assert [type(event) for event in events(actions)] == [Stale]
+    assert isinstance(actions[-1], Resubscribe)
+    assert sync.view() is None
+
+
+def test_a_lost_deep_book_is_not_asked_for_anew_on_top() -> None:
+    sync = deep(venue_with())
+    sync.lose("line down", now=1.0, resubscribe=False)
+    assert sync.next_due is None
+
+
+def test_a_book_that_the_checksum_covers_whole_is_never_asked_for_anew() -> None:
+    venue = venue_with()
+    sync = BookSync(venue.symbol, 10, SETTINGS)
+    sync.receive(venue.snapshot(), snapshot=True, now=0.0)
+    assert sync.next_due is None

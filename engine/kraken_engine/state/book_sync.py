@@ -13,6 +13,10 @@ A verified book can still be in *doubt*: crossed, or older by the venue's own ti
 duplicate, a server that lags). A crossed book is shown with its flag; an older one is kept up to date but not shown,
 so that venue times never go backwards. Doubt for longer than :data:`DOUBT_TOLERANCE_S` is a loss.
 
+No checksum covers the levels beyond the tenth. Every ``deep_resnapshot_s`` a book that has them is asked for anew
+without being dropped: consumers keep what verified until the snapshot takes its place, which is a matter of two round
+trips. A snapshot that is not there within :data:`REFRESH_TOLERANCE_S` makes it a loss like any other.
+
 Knows nothing of sockets, of other symbols, or of silence on the line, which is not its loss to judge.
 """
 
@@ -21,6 +25,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Sequence
+from zlib import crc32
 
 import attrs
 
@@ -28,13 +33,14 @@ from kraken_engine.codec.ws_v2 import BookData
 from kraken_engine.config import SubscriptionSettings
 from kraken_engine.errors import Stale, shown
 from kraken_engine.model import Instrument, Integrity, Source
-from kraken_engine.normalise.book_view import BookUpdate, BookView
+from kraken_engine.normalise.book_view import VERIFIED_LEVELS, BookUpdate, BookView
 from kraken_engine.normalise.events import Event, Gap, Live
 from kraken_engine.state.order_book import BookFault, ChecksumMismatch, OrderBook
 from kraken_engine.state.venue_time import VenueTimeFloor, is_venue_time
 
 __all__ = [
     "DOUBT_TOLERANCE_S",
+    "REFRESH_TOLERANCE_S",
     "Action",
     "BookSync",
     "BookSyncStatistics",
@@ -45,6 +51,9 @@ __all__ = [
 
 DOUBT_TOLERANCE_S = 2.0
 """How long a book whose checksum matches may be crossed, or behind the venue time already shown (I-8, I-4)."""
+
+REFRESH_TOLERANCE_S = 2.5
+"""How long a book may be shown while a fresh snapshot of it is under way; then it is as stale as a silent line."""
 
 _CHANNEL = "book"
 
@@ -116,6 +125,11 @@ class BookSync:
     _resubscribe_why: str = attrs.field(default="", init=False)
     _snapshot_due: float | None = attrs.field(default=None, init=False)
     _doubt_due: float | None = attrs.field(default=None, init=False)
+    _refresh_due: float | None = attrs.field(default=None, init=False)
+    """When to ask for the levels beyond the checksum anew; while that is under way, until when to wait for them."""
+    _refreshing: bool = attrs.field(default=False, init=False)
+    _place: float = attrs.field(init=False, repr=False)
+    """Where between the earliest and the latest moment of a refresh this book has its own: 0 to 1."""
     _verified: int = attrs.field(default=0, init=False)
     _mismatched: int = attrs.field(default=0, init=False)
     _malformed: int = attrs.field(default=0, init=False)
@@ -125,13 +139,14 @@ class BookSync:
 
     def __attrs_post_init__(self) -> None:
         self._book = OrderBook(self.symbol, self.depth)
+        self._place = crc32(self.symbol.encode()) / 2**32
         self._storm = _StormGuard(self.settings)
 
     @property
     def next_due(self) -> float | None:
         """When :meth:`tick` is wanted next; None: only a message can change anything."""
         due = self._resubscribe_due
-        for at in (self._snapshot_due, self._doubt_due):
+        for at in (self._snapshot_due, self._doubt_due, self._refresh_due):
             if at is not None and (due is None or at < due):
                 due = at
         return due
@@ -177,6 +192,7 @@ class BookSync:
         self._verified_s = now
         if snapshot:
             self._snapshot_due = self._resubscribe_due = None
+            self._plan_refresh(now)
         behind = self._floor.is_behind(data.timestamp)
         if not behind and not self._book.crossed:
             self._doubt_due = None
@@ -219,6 +235,8 @@ class BookSync:
             return self._request(f"no snapshot within {self.settings.snapshot_timeout_s:g} s", now)
         if self._doubt_due is not None and now >= self._doubt_due:
             return self._end_doubt(now)
+        if self._refresh_due is not None and now >= self._refresh_due:
+            return self._refresh(now)
         return ()
 
     def instrument(self, instrument: Instrument, *, now: float) -> Sequence[Action]:
@@ -260,6 +278,21 @@ class BookSync:
         self._floor.reset()
         return self._resync(f"venue time went back for {DOUBT_TOLERANCE_S:g} s", since=since, now=now)
 
+    def _plan_refresh(self, now: float) -> None:
+        self._refreshing = False
+        self._refresh_due = None
+        if self.depth > VERIFIED_LEVELS:
+            # Books that were subscribed together are not all to be asked for again at the same moment.
+            self._refresh_due = now + self.settings.deep_resnapshot_s * (0.5 + 0.5 * self._place)
+
+    def _refresh(self, now: float) -> Sequence[Action]:
+        if self._refreshing:
+            since = now - REFRESH_TOLERANCE_S if self._verified_s is None else self._verified_s
+            return self._resync(f"no fresh snapshot within {REFRESH_TOLERANCE_S:g} s", since=since, now=now)
+        self._refreshing = True
+        self._refresh_due = now + REFRESH_TOLERANCE_S
+        return (Resubscribe(symbol=self.symbol, reason=f"levels beyond {VERIFIED_LEVELS} are due for a snapshot"),)
+
     def _resync(self, reason: str, *, since: float, now: float) -> Sequence[Action]:
         return (*self._drop(reason, since=since, now=now), *self._request(reason, now))
 
@@ -267,7 +300,7 @@ class BookSync:
         """Forget the book, and tell consumers if they saw one."""
         self._book.clear()
         self._shown = None
-        self._doubt_due = None
+        self._doubt_due = self._refresh_due = None
         if self.state is not SyncState.LIVE:
             return ()
         self.state = SyncState.RESYNCING
