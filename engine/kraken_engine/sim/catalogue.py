@@ -1,8 +1,9 @@
 """The fault matrix as data: every kind of fault the simulated world can draw, with its row and its parameters.
 
 Rows are numbered as in the project's fault matrix: 1-20 the network, 21-60 the venue, 61-62 clocks, 63-65 the program
-around the engine, 66-67 the disk. A kind whose ``command`` is set is a command of the venue's own; the hooks of the
-others are bound by whoever builds the world. ``for_s`` says how long a fault lasts; without it, it happens once.
+around the engine, 66-67 the disk, 74 the venue again. A kind whose ``command`` is set is a command of the venue's own;
+the hooks of the others are bound by whoever builds the world. ``for_s`` says how long a fault lasts; without it, it
+happens once.
 """
 
 from __future__ import annotations
@@ -96,6 +97,14 @@ _VENUE = (
         parameters={"hex": Choice(("817f0000000001000000", "817f7fffffffffffffff"))},
     ),
     FaultKind(
+        name="ping_flood",
+        number=31,
+        place="venue",
+        aims_at="session",
+        command="send_raw",
+        parameters={"hex": Choice(("8900" * 200, "8901ff" * 200))},
+    ),
+    FaultKind(
         name="bad_json",
         number=34,
         place="venue",
@@ -141,6 +150,17 @@ _VENUE = (
     FaultKind(
         name="corrupt_checksum", number=41, weight=2, place="venue", aims_at="symbol", command="corrupt_checksum"
     ),
+    FaultKind(name="falsify_level", number=42, place="venue", aims_at="symbol", command="falsify_level"),
+    FaultKind(
+        name="change_precision",
+        number=47,
+        weight=0.3,
+        place="venue",
+        aims_at="symbol",
+        command="change_precision",
+        parameters={"price": Number(0, 2, whole=True), "qty": Number(0, 2, whole=True)},
+    ),
+    FaultKind(name="merge_updates", number=74, place="venue", aims_at="symbol", command="merge_updates"),
     FaultKind(
         name="refuse_subscriptions",
         number=44,
