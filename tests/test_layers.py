@@ -43,8 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_USE_TRIO = {"runtime", "wire", "feed", "tasks", "store", "sim", "cli", "venue/shells"}
 
 WORLD_MODULES = {
-    "asyncio", "ctypes", "datetime", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "selectors",
-    "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time", "uuid",
+    "asyncio", "ctypes", "datetime", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select",
+    "selectors", "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time", "uuid",
 }  # fmt: skip
 """Doors to the operating system: only ``runtime.py`` may import them ..."""
 
@@ -117,9 +117,8 @@ def _breaches(tree: ast.AST, where: str, layer: str, aliases: dict[str, str]) ->
                     yield node.lineno, f"{module}{'.' + name if name else ''} only in runtime.py"
         elif layer != "runtime" and isinstance(node, (ast.Attribute, ast.Name)):
             dotted = _dotted(node, aliases)
-            if dotted in WORLD_CALLS or dotted.removeprefix("datetime.") in WORLD_CALLS:
-                yield node.lineno, f"{dotted} only in runtime.py"
-            elif dotted.startswith(WORLD_PREFIXES) and dotted.count(".") >= 2 - (dotted == "trio.socket"):
+            call = dotted in WORLD_CALLS or dotted.removeprefix("datetime.") in WORLD_CALLS
+            if call or (dotted.startswith(WORLD_PREFIXES) and dotted.count(".") >= 2 - (dotted == "trio.socket")):
                 yield node.lineno, f"{dotted} only in runtime.py"
         if layer != "runtime" and isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name) and node.func.id in WORLD_BUILTINS:

@@ -126,7 +126,7 @@ class Runtime:
     network: Network
     files: Files
     rng: Rng
-    environment: Environment = attrs.field(factory=dict, repr=False)
+    environment: Environment = attrs.field(factory=dict[str, str], repr=False)
 
     def fresh_id(self) -> str:
         """Return 32 hexadecimal digits that no other call returned."""
