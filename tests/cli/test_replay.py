@@ -44,11 +44,17 @@ def test_a_broken_frame_is_reported_with_its_line_and_the_rest_goes_on(
     assert summary["events"] == {"Trade": 1}
 
 
-def test_each_file_is_a_recording_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = recording(tmp_path, TRADE)
+def test_each_file_starts_afresh_and_one_summary_adds_them_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = recording(tmp_path, TRADE, "junk")
     assert run(["replay", file, file, "--json"]) == 0
-    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert first == second
+    (line,) = capsys.readouterr().out.splitlines()
+    summary = json.loads(line)
+    assert summary["files"] == [file, file]
+    assert (summary["frames"], summary["decoded"], summary["rejected_count"]) == (4, 2, 2)
+    assert summary["events"] == {"Trade": 2}, "the second file knows nothing of the first one's trade"
+    assert [(one["file"], one["line"]) for one in summary["rejected"]] == [(file, 2), (file, 2)]
 
 
 def test_without_json_people_can_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
 
 from kraken_engine.cli.output import print_json
 from kraken_engine.cli.parameters import Flag
@@ -39,15 +40,15 @@ def replay(
     instruments
         A file with the precisions of the pairs, for recordings that lost trailing zeros.
     json
-        Print one line of JSON per file.
+        Print one line of JSON over all files.
     """
     disk = real_runtime().files
     known = read_instruments(disk, instruments) if instruments is not None else ()
-    for path in (file, *files):
-        summary = _replay_one(disk, path, protocol, known)
-        if json:
-            print_json({"file": path, **summary.as_json()})
-        else:
+    summaries = [(path, _replay_one(disk, path, protocol, known)) for path in (file, *files)]
+    if json:
+        print_json(_merged(summaries))
+    else:
+        for path, summary in summaries:
             _report(path, summary)
     return 0
 
@@ -57,6 +58,26 @@ def _replay_one(disk: Files, path: str, protocol: _Protocol, instruments: tuple[
     if protocol == "v1" or (protocol == "auto" and is_legacy(frames)):
         raise ConfigError(f"{path}: recordings of WebSocket v1 are not supported in this version, only v2")
     return replay_frames(frames, instruments=instruments)
+
+
+def _merged(summaries: Sequence[tuple[str, ReplaySummary]]) -> dict[str, Any]:
+    """Return one summary over all recordings: counts are added up, and what was rejected names its file."""
+    merged: dict[str, Any] = {"files": [path for path, _ in summaries]}
+    for path, summary in summaries:
+        one = summary.as_json()
+        for name in ("rejected", "losses"):
+            one[name] = [{"file": path, **found} for found in cast("list[dict[str, Any]]", one[name])]
+        _add(merged, one)
+    return merged
+
+
+def _add(total: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add ``more`` to ``total``: numbers and lists are added, objects key by key."""
+    for name, value in more.items():
+        if isinstance(value, Mapping):
+            _add(total.setdefault(name, {}), cast("Mapping[str, Any]", value))
+        else:
+            total[name] = total[name] + value if name in total else value
 
 
 def _report(path: str, summary: ReplaySummary) -> None:
