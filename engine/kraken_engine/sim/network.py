@@ -23,7 +23,7 @@ from kraken_engine.runtime import Address, Rng, Stream, seeded_rng
 from kraken_engine.sim.link import Conditions, Link, Side, SimStream, changed
 from kraken_engine.sim.trace import Trace
 
-__all__ = ["Dialing", "Resolver", "ResolverFault", "SimListener", "SimNetwork"]
+__all__ = ["RESOLVE_S", "Dialing", "Resolver", "ResolverFault", "SimListener", "SimNetwork"]
 
 BACKLOG = 128
 """Connections that may wait for a listener to accept them; further ones are refused."""
