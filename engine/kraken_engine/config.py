@@ -120,6 +120,8 @@ class BackoffSettings:
     """``reconnect_interval`` of the configuration file."""
     rejected_floor_s: float = attrs.field(default=30.0, validator=_positive)
     """Shortest pause after HTTP 403 or 429 on the upgrade."""
+    asked_pause_s: float = attrs.field(default=1.0, validator=_positive)
+    """Longest extra pause after close code 1012 (service restart) or 1013 (try again later), which ask for one."""
     healthy_s: float = attrs.field(default=30.0, validator=_positive)
     """A connection that lived so long resets the count of failures."""
     down_after: int = attrs.field(default=10, validator=_positive)

@@ -117,3 +117,11 @@ def test_a_million_failures_do_not_overflow() -> None:
 )
 def test_throttling_answers_have_a_floor(error: ConnectFailed, floor_s: float) -> None:
     assert backoff().floor_s(error) == floor_s
+
+
+@pytest.mark.parametrize("code", [1012, 1013])
+def test_a_venue_that_asks_for_a_pause_gets_a_random_one(code: int) -> None:
+    pauses = {backoff(seed).floor_s(LineClosed("h", code)) for seed in range(20)}
+    assert len(pauses) == 20
+    assert 0.25 <= min(pauses) < max(pauses) <= SETTINGS.asked_pause_s
+    assert backoff().floor_s(LineClosed("h", 1001)) == 0.0

@@ -13,13 +13,15 @@ from __future__ import annotations
 import attrs
 
 from kraken_engine.config import BackoffSettings
-from kraken_engine.errors import ConnectFailed, LineError, UpgradeRejected
+from kraken_engine.errors import ConnectFailed, LineClosed, LineError, UpgradeRejected
 from kraken_engine.runtime import Rng
 
 __all__ = ["Backoff"]
 
 _THROTTLED = frozenset({403, 429})
 """HTTP statuses with which the venue's edge asks for distance (docs "WebSocket rate limits")."""
+_ASKED_FOR_A_PAUSE = frozenset({1012, 1013})
+"""Close codes (IANA registry: service restart, try again later) after which a client waits a random while."""
 _MAX_DOUBLINGS = 60
 
 
@@ -81,4 +83,6 @@ class Backoff:
         floor_s = error.retry_floor_s if isinstance(error, ConnectFailed) else 0.0
         if isinstance(error, UpgradeRejected) and error.status in _THROTTLED:
             floor_s = max(floor_s, self.settings.rejected_floor_s)
+        if isinstance(error, LineClosed) and error.code in _ASKED_FOR_A_PAUSE:
+            floor_s = self.rng.uniform(self.settings.asked_pause_s / 4, self.settings.asked_pause_s)
         return floor_s
