@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -461,3 +462,15 @@ def test_a_record_of_the_log_is_known_by_its_id_until_it_is_forgotten() -> None:
     assert record.hits == 1
     with pytest.raises(UsageError, match="one of the last 1000, got 7"):
         exchange.faults.record(7)
+
+
+def test_faults_of_one_update_do_not_disturb_each_other() -> None:
+    broken = ("drop_update", "reorder_updates", "duplicate_update", "corrupt_checksum")
+    for first, second in itertools.product(broken, broken):
+        exchange = opened()
+        session, _ = with_book(exchange)
+        for name in (first, second):
+            exchange.faults.apply(name, {"symbol": "BTC/USD"}, 0.0)
+        exchange.advance(5.0)
+        assert books(session)
+        assert [record["hits"] for record in exchange.faults.log] == [1, 1], (first, second)

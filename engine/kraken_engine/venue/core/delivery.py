@@ -89,8 +89,8 @@ class BookFault:
             if self.kind == "merge" and payloads:
                 return [_merged(held, payloads[0]), *payloads[1:]]
             return [*payloads, held]
-        if self.targets is None or session_id not in self.targets:
-            return payloads
+        if not payloads or self.targets is None or session_id not in self.targets:
+            return payloads  # an update that another fault has lost already leaves this one for the next
         del self.targets[session_id]
         self.record.hit(now_s)
         if self.kind == "drop":
