@@ -205,6 +205,21 @@ def test_a_bug_in_the_engine_ends_the_body_with_engine_failed(monkeypatch: pytes
     in_world(scenario)
 
 
+def test_a_snapshot_that_never_comes_is_asked_for_again_though_nothing_else_happens() -> None:
+    async def scenario(world: World) -> None:
+        async with world.open_market() as market:
+            symbol = world.exchange.symbols[0]
+            # Longer than the run: the first subscription is confirmed, and then nothing follows on this channel.
+            world.exchange.faults.apply("delay_snapshot", {"symbol": symbol, "seconds": 500.0}, trio.current_time())
+            async with market.feed.subscribe(Book(symbol)):
+                await trio.sleep(9)
+                assert market.statistics().lines[0].resubscriptions == 0
+                await trio.sleep(2)
+                assert market.statistics().lines[0].resubscriptions == 1
+
+    in_world(scenario, attrs.evolve(SETTINGS, rate=0.01))
+
+
 def test_the_end_of_the_market_is_the_end_of_its_streams() -> None:
     async def scenario(world: World) -> None:
         ended = trio.Event()

@@ -243,9 +243,13 @@ class _Session:
             else:
                 sorted_[channel] = [message]
         for channel, messages in sorted_.items():
-            try:
-                self.inbox_send[channel].send_nowait(Batch(messages, received_s))
-            except trio.WouldBlock:
+            self._hand_over(channel, Batch(messages, received_s))
+
+    def _hand_over(self, channel: str, batch: Batch) -> None:
+        try:
+            self.inbox_send[channel].send_nowait(batch)
+        except trio.WouldBlock:
+            if batch.messages:
                 self.overrun[channel] = True
                 self.line.counters.overruns += 1
 
@@ -255,6 +259,9 @@ class _Session:
         if type(message) is Ack:
             line.answered(message, now=received_s)
             self.poke()
+            if message.channel in self.inbox_send:
+                # A confirmed subscription may have started a deadline, which its channel's task must get to know.
+                self._hand_over(message.channel, Batch([], received_s))
         elif type(message) is StatusMessage:
             status = venue_status(message, at_s=received_s, reject=line.reject)
             if status is not None:
@@ -311,7 +318,9 @@ async def _run_liveness(session: _Session) -> None:
     while True:
         await trio.sleep_until(liveness.next_check)
         now = line.now()
-        for action in liveness.check(now=now):
+        actions = liveness.check(now=now)
+        line.counters.longest_lag_s = max(line.counters.longest_lag_s, liveness.lag_s)
+        for action in actions:
             match action:
                 case SendPing():
                     session.ask(Ping())
