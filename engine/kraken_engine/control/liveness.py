@@ -12,7 +12,9 @@ no pong has answered within ``pong_timeout_s`` means that the peer does not hear
 that. Such a connection is replaced.
 
 A check that comes late means that this process was blocked or asleep, and that frames may lie unread in the
-socket. The time nobody looked is no silence of the peer, and is left out of the account.
+socket. The time nobody looked is no silence of the peer, and is left out of the account. But when it was as long as a
+silence that kills, what waits in the socket is as old, and no frame tells: that connection is replaced unread. Call
+:meth:`Liveness.check` before frames that were read after :attr:`Liveness.next_check`.
 """
 
 from __future__ import annotations
@@ -109,7 +111,10 @@ class Liveness:
         """Judge the silence so far; each action of a silence is returned once."""
         if self.next_check == math.inf:
             return []
-        asleep = self._forgive_lag(now)
+        self._forgive_lag(now)
+        if self.lag_s >= self.settings.dead_after_s and self._asked_at is not None:
+            self.next_check = math.inf
+            return [Replace(f"nobody looked for {self.lag_s:.1f} s, what came meanwhile is too old")]
         if now >= self._dead_at():
             self.next_check = math.inf
             return [Replace(self._death(now - self._silent_since))]
@@ -117,16 +122,15 @@ class Liveness:
             self.next_check = math.inf
             return [Replace(f"no answer to a ping for {self.settings.pong_timeout_s:.1f} s, it does not hear us")]
         actions: list[LivenessAction] = []
-        probe = asleep or now >= self._probe_at()
+        probe = now >= self._probe_at()
         if probe or now >= self._last_ping + self.settings.idle_ping_s:
             self._pinged = self._pinged or probe
             self._last_ping = now
             self._pong_due = min(self._pong_due, now + self.settings.pong_timeout_s)
             actions.append(SendPing())
-        if (asleep and not self.stale) or now >= self._stale_at():
+        if now >= self._stale_at():
             self.stale = True
-            why = f"nobody looked for {self.lag_s:.1f} s" if asleep else _silence(now - self._silent_since)
-            actions.append(MarkStale(why))
+            actions.append(MarkStale(_silence(now - self._silent_since)))
         self.next_check = min(
             now + self.settings.check_s,
             self._last_ping + self.settings.idle_ping_s,
@@ -137,13 +141,12 @@ class Liveness:
         )
         return actions
 
-    def _forgive_lag(self, now: float) -> bool:
-        """Leave the time nobody looked out of the silence; return whether it was so long that values are too old."""
+    def _forgive_lag(self, now: float) -> None:
+        """Leave the time nobody looked out of the silence."""
         self.lag_s = max(0.0, now - self.next_check)
         if self.lag_s > _LAG_TOLERANCE_S:
             self._silent_since = min(now, self._silent_since + self.lag_s)
             self._pong_due += self.lag_s
-        return self.lag_s >= self.settings.dead_after_s and self._asked_at is not None
 
     def _probe_at(self) -> float:
         if self._pinged or not self._greeted:

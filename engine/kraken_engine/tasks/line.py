@@ -61,6 +61,8 @@ class LineCounters:
     """Batches dropped because a channel's inbox was full."""
     undecodable: int = 0
     resubscriptions: int = 0
+    longest_lag_s: float = 0.0
+    """Most seconds by which a look at this line came late."""
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +83,8 @@ class LineStatistics:
     """Checksums that matched."""
     books_mismatched: int
     """Checksums that did not: each one dropped the book at once."""
+    longest_lag_s: float
+    """Most seconds by which a look at the line came late: code blocked the event loop, or the machine slept."""
 
     @property
     def frames_per_read(self) -> float:
@@ -279,6 +283,7 @@ class Line:
             resubscriptions=self.counters.resubscriptions,
             books_verified=self.books.verified,
             books_mismatched=self.books.mismatched,
+            longest_lag_s=self.counters.longest_lag_s,
         )
 
     def _poke(self) -> None:

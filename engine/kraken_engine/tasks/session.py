@@ -206,6 +206,22 @@ class _Session:
             return False
         return True
 
+    def judge(self, *, now: float) -> None:
+        """Look at the silence of the connection, and act on what it means."""
+        line = self.line
+        actions = self.liveness.check(now=now)
+        line.counters.longest_lag_s = max(line.counters.longest_lag_s, self.liveness.lag_s)
+        for action in actions:
+            match action:
+                case SendPing():
+                    self.ask(Ping())
+                case MarkStale(reason=reason):
+                    for key in line.stream_keys():
+                        line.publisher.suspect(key, reason, now=now)
+                case Replace(reason=reason):
+                    self.end(LineError(f"{line.name}: {reason}"))
+        line.publisher.flush()
+
     # -- the reader
 
     async def deliver(self, frames: list[bytes], received_s: float) -> None:
@@ -217,6 +233,10 @@ class _Session:
             self._greeted = True
             self.liveness.connected(now=received_s)
             line.greeted(now=received_s)
+        if received_s >= self.liveness.next_check:
+            self.judge(now=received_s)
+            if self.reason is not None:
+                return
         if self.liveness.frame(now=received_s):
             self._suspects = line.stream_keys()
             self._prove_at = received_s + line.config.liveness.stale_after_s
@@ -313,23 +333,11 @@ async def _run_writer(session: _Session, websocket: WebSocket) -> None:
 
 
 async def _run_liveness(session: _Session) -> None:
-    """Judge the silence of the connection; ends the session, or is ended by it."""
-    line, liveness = session.line, session.liveness
+    """Look at the connection whenever it is due; ends the session, or is ended by it."""
     while True:
-        await trio.sleep_until(liveness.next_check)
-        now = line.now()
-        actions = liveness.check(now=now)
-        line.counters.longest_lag_s = max(line.counters.longest_lag_s, liveness.lag_s)
-        for action in actions:
-            match action:
-                case SendPing():
-                    session.ask(Ping())
-                case MarkStale(reason=reason):
-                    for key in line.stream_keys():
-                        line.publisher.suspect(key, reason, now=now)
-                case Replace(reason=reason):
-                    session.end(LineError(f"{line.name}: {reason}"))
-        line.publisher.flush()
+        await trio.sleep_until(session.liveness.next_check)
+        now = session.line.now()
+        session.judge(now=now)
         session.prove_suspects(now=now)
 
 
