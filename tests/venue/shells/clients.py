@@ -125,6 +125,17 @@ class CountingStream(trio.abc.Stream):
 
 
 @attrs.define(eq=False)
+class LingeringStream(CountingStream):
+    """A stream whose transport takes its time to close."""
+
+    async def aclose(self) -> None:
+        try:
+            await trio.sleep(1000)
+        finally:
+            await super().aclose()
+
+
+@attrs.define(eq=False)
 class Served:
     """One connection to a :class:`WebSocketServer`, seen from the client and from the session."""
 
@@ -147,6 +158,7 @@ async def serving(
     path: str = "/v2",
     buffer_bytes: int = 65536,
     upgrade: bool = True,
+    wrap: Callable[[Stream], CountingStream] = CountingStream,
 ) -> AsyncGenerator[Served]:
     """Serve one memory stream with a scripted session; ``upgrade`` does the client's half of the handshake."""
     scripted = session or ScriptedSession()
@@ -164,7 +176,7 @@ async def serving(
         limits=limits or WebSocketLimits(),
     )
     near, far = memory_stream_pair(buffer_bytes)
-    counted = CountingStream(far)
+    counted = wrap(far)
     served = Served(WebSocketClient(near), scripted, server, counted.writes, nudges, trio.CancelScope(), trio.Event())
 
     async def serve() -> None:
@@ -318,6 +330,7 @@ __all__ = [
     "CloseConnection",
     "CountingStream",
     "HttpClient",
+    "LingeringStream",
     "MemoryFiles",
     "Message",
     "Ping",

@@ -310,6 +310,21 @@ async def test_an_error_of_the_exchange_ends_the_body_and_says_so(
     assert caught.value.__cause__.subgroup(ZeroDivisionError) is not None
 
 
+async def test_a_failure_at_the_moment_of_cancellation_is_not_lost(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope = trio.CancelScope()
+
+    def advance(self: Exchange, now: float) -> None:
+        scope.cancel()
+        raise ZeroDivisionError("planted")
+
+    with pytest.raises(EngineFailed, match="planted"), scope:
+        async with open_venue(runtime_on(MemoryNetwork()), VenueSettings()):
+            monkeypatch.setattr(Exchange, "advance", advance)
+            await trio.sleep_forever()
+
+
 async def test_more_clients_than_it_serves_are_turned_away_and_the_rest_stay(autojump_clock: Clock) -> None:
     async with in_memory() as world:
         served = [await dial(world.network, world.venue.ws_url) for _ in range(100)]

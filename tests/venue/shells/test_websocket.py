@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.venue.shells.clients import ScriptedSession, serving
+from tests.venue.shells.clients import LingeringStream, ScriptedSession, serving
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.frame_protocol import CloseReason
 
@@ -207,6 +207,38 @@ async def test_an_abort_ends_the_stream_without_a_close_frame_after_what_was_sai
         served.session.say(b"last", Abort(), b"never")
         assert await served.client.text() == "last"
         assert await served.client.at_end()
+
+
+async def test_after_an_abort_not_even_the_clients_close_is_answered(autojump_clock: Clock) -> None:
+    async with serving(buffer_bytes=1000) as served:
+        served.session.say(b"x" * 2000)
+        await trio.testing.wait_all_tasks_blocked()
+        served.session.say(b"last", Abort())
+        await served.client.send(CloseConnection(1000))
+        await trio.testing.wait_all_tasks_blocked()
+        assert await served.client.text() == "x" * 2000
+        assert await served.client.text() == "last"
+        assert await served.client.at_end()
+
+
+async def test_an_error_of_the_session_survives_being_cancelled(autojump_clock: Clock) -> None:
+    class Failing(ScriptedSession):
+        def closed(self, now: float) -> None:
+            super().closed(now)
+            raise ZeroDivisionError("planted")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with serving(session=Failing()) as served:
+            served.scope.cancel()
+    assert caught.group_contains(ZeroDivisionError, match="planted")
+
+
+async def test_a_transport_that_will_not_close_is_left_after_the_deadline(autojump_clock: Clock) -> None:
+    async with serving(wrap=LingeringStream) as served:
+        began = trio.current_time()
+        served.session.say(Abort())
+        await served.done.wait()
+        assert trio.current_time() - began == pytest.approx(WebSocketLimits().close_timeout_s)
 
 
 async def test_raw_bytes_go_out_as_they_are_in_their_place(autojump_clock: Clock) -> None:

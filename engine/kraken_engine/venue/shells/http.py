@@ -56,7 +56,8 @@ class HttpServer:
             with contextlib.suppress(trio.BrokenResourceError, trio.TooSlowError):
                 await _Conversation(stream, self.limits).run(self.answer)
         finally:
-            with trio.move_on_after(self.limits.close_timeout_s):
+            # Shielded: a cancellation delivered here would take the place of the error in flight.
+            with trio.move_on_after(self.limits.close_timeout_s, shield=True):
                 await stream.aclose()
 
 

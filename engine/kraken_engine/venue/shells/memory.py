@@ -233,9 +233,8 @@ class _Pipe:
         self._changed.unpark_all()
 
     def break_off(self) -> None:
-        """Close the receiving end: what it did not read is gone."""
+        """Close the receiving end: nothing more can be sent or received."""
         self._broken = True
-        self._buffer.clear()
         self._changed.unpark_all()
 
     async def _room(self) -> None:

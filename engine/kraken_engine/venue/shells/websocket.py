@@ -97,7 +97,8 @@ class WebSocketServer:
             if kind is not None:
                 await self._carry(stream, protocol, self.connect(kind, self.clock.now()))
         finally:
-            with trio.move_on_after(self.limits.close_timeout_s):
+            # Shielded: a cancellation delivered here would take the place of the error in flight.
+            with trio.move_on_after(self.limits.close_timeout_s, shield=True):
                 await stream.aclose()
 
     def go_away(self) -> None:
