@@ -254,6 +254,36 @@ def test_a_refusal_that_asking_again_cannot_change_is_final_at_once(error: str) 
     assert subs.next_due(now=0.0) is None
 
 
+def test_already_subscribed_without_any_data_is_subscribed_anew_for_its_snapshot() -> None:
+    subs = connected(BOOK)
+    subs.ack(no(only(subs.due(now=0.0)), "Already subscribed"), now=0.0)
+    assert subs.due(now=SETTINGS.retry_pause_s - 0.1) == []
+    leave = only(subs.due(now=SETTINGS.retry_pause_s))
+    assert leave.method == "unsubscribe"
+    subs.ack(yes(leave), now=1.0)
+    assert only(subs.due(now=1.0)).method == "subscribe"
+
+
+def test_already_subscribed_after_data_has_come_leaves_the_stream_alone() -> None:
+    subs = connected(BOOK)
+    subs.due(now=0.0)
+    subs.data("book", "BTC/USD", now=0.1)
+    again = only(subs.due(now=SETTINGS.ack_timeout_s))  # the answer was lost, the subscription was not
+    subs.ack(no(again, "Already subscribed"), now=5.1)
+    assert subs.due(now=100.0) == []
+    assert subs.status(BOOK) is SubscriptionStatus.LIVE
+
+
+def test_a_venue_that_keeps_saying_already_subscribed_and_sends_nothing_is_not_asked_for_ever() -> None:
+    subs = connected(BOOK)
+    asked = 0
+    for second in range(200):
+        for request in subs.due(now=float(second)):
+            asked += 1
+            subs.ack(no(request, "Already subscribed"), now=float(second))
+    assert 2 <= asked <= 2 * (SETTINGS.retries + 1)
+
+
 def test_already_subscribed_counts_as_confirmed() -> None:
     subs = connected(BOOK)
     assert subs.ack(no(only(subs.due(now=0.0)), "Already subscribed"), now=0.0) == []

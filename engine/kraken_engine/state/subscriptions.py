@@ -227,7 +227,7 @@ class Subscriptions:
     def data(self, channel: str, symbol: str | None, *, now: float) -> None:  # noqa: ARG002 - one signature for all events
         """Note that data of a stream arrived: what is subscribed there is live."""
         for entry in self._by_stream.get((channel, symbol), ()):
-            if entry.phase in (_Phase.PRESENT, _Phase.ASKED):
+            if entry.phase in (_Phase.PRESENT, _Phase.ASKED, _Phase.UNCERTAIN):
                 entry.live = True
 
     # -- questions
@@ -296,7 +296,8 @@ class Subscriptions:
         for entry in batch:
             entry.before = entry.phase
             entry.phase = _Phase.ASKED if method == "subscribe" else _Phase.LEAVING
-            entry.live = entry.renew = False
+            entry.live = entry.live and entry.before is _Phase.UNCERTAIN and method == "subscribe"
+            entry.renew = False
             entry.asked_at, entry.deadline, entry.req_id = now, now + self._settings.ack_timeout_s, req_id
         self._in_flight[req_id] = list(batch)
         return request_for(method, [entry.key for entry in batch], req_id)
@@ -323,14 +324,16 @@ class Subscriptions:
             if entry.phase is _Phase.ASKED:
                 return  # likewise the subscribe
             self._land(entry, _Phase.ABSENT)
-        entry.failures, entry.final, entry.error = 0, False, None
+        if method == "subscribe" or not entry.wanted:
+            entry.failures = 0
+        entry.final, entry.error = False, None
         if entry.wanted:
             entry.not_before = 0.0
 
     def _refused(self, entry: _Entry, error: str, now: float) -> list[Notice]:
         refusal = Refusal.of(error)
         if refusal is Refusal.ALREADY:
-            self._confirmed(entry, "subscribe")
+            self._present_already(entry, now)
             return []
         self._land(entry, entry.before)
         pause_s = self._settings.retry_pause_s
@@ -338,6 +341,14 @@ class Subscriptions:
             self._pace.complained(sent_at=entry.asked_at, now=now)
             pause_s *= 2
         return self._failed(entry, error, now + pause_s, now, final=refusal is Refusal.FINAL)
+
+    def _present_already(self, entry: _Entry, now: float) -> None:
+        """Believe that the subscription is there; when no data ever came from it, only a new one brings its snapshot."""
+        failures = entry.failures + 1
+        self._confirmed(entry, "subscribe")
+        if entry.wanted and not entry.live and failures <= self._settings.retries:
+            entry.failures, entry.renew = failures, True
+            entry.not_before = now + self._settings.retry_pause_s
 
     def _unsubscribe_refused(self, entry: _Entry, error: str, now: float) -> None:
         if Refusal.of(error) is not Refusal.TOO_FAST:
