@@ -25,7 +25,7 @@ def checksum(bids: Rows, asks: Rows) -> int:
     return zlib.crc32("".join(number.replace(".", "").lstrip("0") for number in numbers).encode())
 
 
-def book_frame(kind: str, symbol: str, bids: Rows, asks: Rows, crc: int, timestamp: str = _TIME) -> str:
+def book_frame(kind: str, symbol: str, bids: Rows, asks: Rows, *, crc: int, timestamp: str = _TIME) -> str:
     """Return one message of the book channel."""
     sides = (
         ",".join(f'{{"price":{price},"qty":{qty}}}' for price, qty in side)

@@ -129,7 +129,7 @@ def test_fault_36_unknown_channels_and_unknown_fields_are_tolerated() -> None:
         start, before = scene.now, undecodable(scene)
         symbol = scene.symbols[0]
         bids, asks, stamp = true_rows(scene.world.exchange, symbol)
-        known = book_frame("update", symbol, bids[:1], [], checksum(bids, asks), stamp)
+        known = book_frame("update", symbol, bids[:1], [], crc=checksum(bids, asks), timestamp=stamp)
         texts = (
             '{"channel":"novelty","data":[]}',
             '{"channel":"novelty\\u0000<script>","type":"update"}',
@@ -182,7 +182,7 @@ def test_fault_37_a_symbol_nobody_asked_for_is_ignored_and_counted() -> None:
         for symbol in symbols:
             rows = [["1.0", "1.0"]]
             for kind in ("snapshot", "update"):
-                text = book_frame(kind, symbol, rows, [], checksum(rows, []))
+                text = book_frame(kind, symbol, rows, [], crc=checksum(rows, []))
                 scene.fault("send_text", text=text, session=scene.session)
         await trio.sleep(5)
         assert view.unsubscribed == ignored + 2 * len(symbols)
