@@ -1,7 +1,7 @@
 """Judges every published book against the venue.
 
-I-1 (true and verified), I-2 (no book out of a broken chain), I-3 (what is verified is said), I-4 (time never goes back),
-I-8 (never silently crossed), I-9 (the venue's digits).
+I-1 (true and verified), I-2 (no book out of a broken chain), I-3 (what is verified is said), I-4 (time never goes
+back), I-8 (never silently crossed), I-9 (the venue's digits).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Judges whether what is called live is current (I-6), and whether all recovers once nothing is wrong any more (L-1)."""
+"""Judges whether what is called live is current (I-6), and whether all is well again after the faults (L-1)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,18 @@ __all__ = ["CurrencyJudge"]
 
 BEHIND_S = 5.0
 """How long a live book may stay as it is while the venue's moves on."""
-EXCUSED_S = 45.0
+EXCUSED_S = 60.0
 """How long one of the faults below may keep data away from a line that is well."""
-EXCUSES = ("silence", "silence_symbol", "latency", "bandwidth", "slicer", "drop_update", "reorder_updates")
+EXCUSES = (
+    "silence",
+    "silence_symbol",
+    "latency",
+    "bandwidth",
+    "slicer",
+    "drop_update",
+    "reorder_updates",
+    "merge_updates",
+)
 
 
 @attrs.define(eq=False)

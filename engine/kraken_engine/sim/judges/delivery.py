@@ -1,4 +1,4 @@
-"""Judges the way from publisher to readers: I-30 (nothing lost, nothing late) and I-31 (queues and sizes are bounded)."""
+"""Judges the way from publisher to readers: I-30 (nothing lost, nothing late), I-31 (queues and sizes are bounded)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ AWAKE_S = 5.0
 MIN_GAP_S = 0.999
 ONCE_PER_S = 60.0
 MOST_ATTEMPTS = 100
-WINDOW_S = 600.0
+WINDOW_S = 599.9
+"""Ten minutes, with room for the rounding of floating-point sleeps."""
 
 
 @attrs.define(kw_only=True)

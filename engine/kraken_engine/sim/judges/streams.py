@@ -1,7 +1,7 @@
 """Judges the notices around the data.
 
-I-2 and I-7 (no value between ``Stale`` and ``Live``, no ``Live`` without data), I-4 (time never goes back), I-6 (nothing
-is called stale while all is well).
+I-2 and I-7 (no value between ``Stale`` and ``Live``, no ``Live`` without data), I-4 (time never goes back), I-6 (all is
+live while all is well).
 """
 
 from __future__ import annotations
