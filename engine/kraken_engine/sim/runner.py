@@ -33,9 +33,6 @@ PROFILES: Mapping[str, tuple[float, Sequence[str] | None]] = {
 }
 """Faults a minute on average, and which kinds (None: all), by name."""
 
-WALL_CLOCK = ("clock_step", "clock_drift")
-"""Kinds that move the wall clock and nothing else."""
-
 
 @attrs.frozen(kw_only=True)
 class Options:
@@ -120,11 +117,6 @@ def simulate(seed: object, plan: Plan | None = None, options: Options | None = N
         fault_kinds=dict(world.hits),
         sometimes=world.sometimes.counts(),
     )
-
-
-def without(plan: Plan, kinds: Sequence[str]) -> Plan:
-    """Return ``plan`` less the faults of ``kinds``."""
-    return attrs.evolve(plan, faults=tuple(fault for fault in plan.faults if fault.kind not in kinds))
 
 
 def _longest_s(plan: Plan) -> float:
