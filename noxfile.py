@@ -76,6 +76,20 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def sim(session: nox.Session) -> None:
+    """Run the engine in simulated worlds full of faults: a hundred seeds of ten minutes each, or what you ask for."""
+    _install(session)
+    session.run("kraken-engine", "sim", *(session.posargs or ("--seeds", "0:100", "--minutes", "10")))
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Hunt the bugs planted in the engine: each has to fall within 50 seeds."""
+    _install(session, "tests")
+    session.run("python", "-m", "tests.sim.hunt_mutants", *session.posargs)
+
+
+@nox.session
 def changelog(session: nox.Session) -> None:
     """Show what the next release notes would say."""
     session.install(*_group("changelog"))

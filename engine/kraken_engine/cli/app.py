@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError
 
 from kraken_engine.cli.demo import demo
 from kraken_engine.cli.replay import replay
+from kraken_engine.cli.sim import sim
 from kraken_engine.cli.venue import venue
 from kraken_engine.cli.watch import watch
 from kraken_engine.errors import ConfigError, EngineError, EngineFailed, UsageError
@@ -40,7 +41,7 @@ app = App(
     exit_on_error=False,
     suppress_keyboard_interrupt=False,
 )
-for _command in (demo, venue, watch, replay):
+for _command in (demo, venue, watch, replay, sim):
     app.command(_command)
 
 

@@ -7,9 +7,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-__all__ = ["Flag", "Port", "Rate", "Seconds", "Seed", "Symbols"]
+__all__ = ["Flag", "Minutes", "Port", "Rate", "Seconds", "Seed", "Symbols"]
 
 Flag = Annotated[bool, Parameter(negative=())]
+Minutes = Annotated[float, Parameter(validator=Number(gt=0, lte=1440))]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Rate = Annotated[float, Parameter(validator=Number(gt=0, lte=1_000_000))]
 Seconds = Annotated[float, Parameter(validator=Number(gt=0, lte=31_536_000))]

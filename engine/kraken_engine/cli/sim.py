@@ -1,0 +1,149 @@
+"""``kraken-engine sim``: seeds through the simulated world, and failures as small plans that can be replayed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal
+
+from kraken_engine.cli.output import print_json
+from kraken_engine.cli.parameters import Flag, Minutes
+from kraken_engine.errors import ConfigError, UsageError
+from kraken_engine.runtime import Files, real_runtime
+from kraken_engine.sim.campaign import Campaign, Failure, run_campaign
+from kraken_engine.sim.plan import Plan
+from kraken_engine.sim.runner import Options, Report, simulate
+
+__all__ = ["sim"]
+
+Profile = Literal["none", "mixed", "storm", "network", "venue", "clock"]
+
+_MOST_SEEDS = 1_000_000
+_MOST_PARENTS = 40
+
+
+def sim(
+    *,
+    seeds: str = "0:10",
+    minutes: Minutes = 10.0,
+    profile: Profile = "mixed",
+    replay: str | None = None,
+    json: Flag = False,
+) -> int:
+    """Run the engine in simulated worlds full of faults, and judge it by its invariants.
+
+    Parameters
+    ----------
+    seeds
+        From A up to, not including, B: A:B.
+    minutes
+        Virtual minutes of faults per seed.
+    profile
+        Which faults, and how many.
+    replay
+        Instead: one seed again, or the plan of a file (*.json), with its last events.
+    json
+        Print one line of JSON.
+    """
+    options = Options(minutes=minutes, profile=profile)
+    if replay is not None:
+        return _replay(replay, options, json=json)
+    campaign = run_campaign(_seeds(seeds), options, each=None if json else _progress)
+    if json:
+        print_json(campaign.as_json())
+    else:
+        _summarise(campaign, options)
+    return 1 if campaign.violations else 0
+
+
+def _seeds(text: str) -> range:
+    first, colon, end = text.partition(":")
+    if not (colon and first.isdecimal() and end.isdecimal()):
+        raise UsageError(f"seeds: expected A:B, such as 0:100, got {text!r}")
+    chosen = range(int(first), int(end))
+    if not 0 < len(chosen) <= _MOST_SEEDS:
+        raise UsageError(f"seeds: expected 1 to {_MOST_SEEDS} seeds, got {len(chosen)}")
+    return chosen
+
+
+def _replay(what: str, options: Options, *, json: bool) -> int:
+    plan: Plan | None = None
+    seed = what
+    if what.endswith(".json"):
+        plan = _plan(real_runtime().files, what)
+        seed = plan.seed
+    report = simulate(seed, plan, options)
+    if json:
+        campaign = Campaign()
+        campaign.add(report)
+        found = report.violation
+        shown = [] if found is None else [{"seed": seed, "invariant": found.invariant, "what": found.what}]
+        print_json(campaign.as_json() | {"violations": shown})
+    else:
+        _write([*report.tail, _line(report)])
+    return 1 if report.violation is not None else 0
+
+
+def _plan(files: Files, path: str) -> Plan:
+    try:
+        return Plan.from_json(files.read_bytes(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+
+
+def _progress(report: Report) -> None:
+    _write([_line(report)])
+
+
+def _line(report: Report) -> str:
+    outcome = "ok" if report.violation is None else f"VIOLATION {report.violation}"
+    return f"seed {report.seed}: {sum(report.fault_kinds.values())} faults, trace {report.digest}: {outcome}"
+
+
+def _summarise(campaign: Campaign, options: Options) -> None:
+    lines: list[str] = []
+    for failure in campaign.violations:
+        lines += _told(failure, options)
+    pace = campaign.virtual_s / max(campaign.cpu_s, 1e-9)
+    counted = f"{len(campaign.trace_hashes)} seeds, {len(campaign.violations)} violations"
+    lines.append(f"{counted}, {campaign.virtual_s:.0f} virtual seconds, {pace:.0f} per CPU second")
+    never = campaign.sometimes.never()
+    if never:
+        lines.append(f"never reached: {', '.join(never)}")
+    _write(lines)
+
+
+def _told(failure: Failure, options: Options) -> list[str]:
+    """Return what somebody needs who wants to see this failure again."""
+    report, plan = failure.report, failure.shrunk.plan
+    return [
+        "",
+        f"seed {report.seed}: {failure.smallest.violation}",
+        f"commit: {_commit(real_runtime().files)}",
+        f"options: --minutes {options.minutes:g} --profile {options.profile}",
+        f"smallest plan, {len(plan.faults)} faults (save it as plan.json):",
+        plan.to_json().rstrip(),
+        "last events:",
+        *(f"  {event}" for event in failure.smallest.tail),
+        "replay: kraken-engine sim --replay plan.json",
+        f"or:     kraken-engine sim --replay {report.seed} --minutes {options.minutes:g} --profile {options.profile}",
+        "",
+    ]
+
+
+def _commit(files: Files) -> str:
+    """Return the commit of the work tree we are in, as far as its files tell."""
+    above = "."
+    for _ in range(_MOST_PARENTS):
+        try:
+            head = files.read_bytes(f"{above}/.git/HEAD").decode().strip()
+            if not head.startswith("ref: "):
+                return head
+            return files.read_bytes(f"{above}/.git/{head.removeprefix('ref: ')}").decode().strip()
+        except (OSError, UnicodeError):
+            above = f"{above}/.."
+    return "unknown"
+
+
+def _write(lines: list[str]) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
