@@ -10,15 +10,12 @@ import math
 import attrs
 import pytest
 import trio
-from tests.sim.faults.harness import SETTINGS, Scene, age_s, gaps_between, run_in_world
+from tests.sim.faults.harness import HEALED, SETTINGS, Scene, age_s, gaps_between, run_in_world
 
 from kraken_engine import Book, BookUpdate, Config, Gap, LineDown, LineUp, Live, Stale, StartupError, TradeGap, Trades
 from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.network import Dialing, ResolverFault
 from kraken_engine.sim.world import VENUE_NAME, WorldSettings, open_world
-
-HEALED = ["Stale", "Gap", "Live", "BookUpdate"]
-"""What a reader of a book is told when updates were lost: nothing newer comes before the gap was told."""
 
 FROZEN = ["Stale", "Live", "BookUpdate"]
 """What it is told when the line was only silent: TCP lost nothing, so there is no gap."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from tests.sim.faults.harness import Scene, gaps_between, run_in_world
+from tests.sim.faults.harness import HEALED, Scene, gaps_between, run_in_world
 
 from kraken_engine import BookUpdate, Gap, Live, Stale, StartupError
 from kraken_engine.sim.deterministic import run
@@ -29,7 +29,7 @@ def test_fault_21_a_ban_or_a_limit_keeps_the_line_away_for_30_s(status: int) -> 
             (at, _), (live_at, _) = scene.first(Stale, symbol, start), scene.first(Live, symbol, start)
             assert at - start < 0.05
             assert live_at - dials[-1] < 0.5
-            assert scene.story(symbol, start)[:4] == ["Stale", "Gap", "Live", "BookUpdate"]
+            assert scene.story(symbol, start)[:4] == HEALED
 
     run_in_world(scenario)
 
