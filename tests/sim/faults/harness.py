@@ -118,6 +118,16 @@ class Scene:
         kinds = (type(event).__name__ for _, event in self.book_events(symbol, since))
         return [kind for kind, _ in itertools.groupby(kinds)]
 
+    def notices(self, channel: str, symbol: str, since: float) -> list[str]:
+        """Return the kinds of the notices that readers of one stream were told, in order."""
+        return [
+            type(event).__name__
+            for at, event in self.recorder.events
+            if at >= since
+            and isinstance(event, (Stale, Gap, Live))
+            and (event.channel, event.symbol) == (channel, symbol)
+        ]
+
     def assert_untouched(self, symbol: str, since: float) -> None:
         """Check that the reader of a book was told of no trouble, and of its prices all the while."""
         assert self.story(symbol, since) == ["BookUpdate"]

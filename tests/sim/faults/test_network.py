@@ -164,6 +164,8 @@ def test_fault_05_reset_while_idle_is_noticed_at_once_and_healed() -> None:
         assert len(scene.recorder.dials(start)) == 1
         for symbol in scene.symbols:
             assert scene.story(symbol, start)[:4] == HEALED
+            for channel in ("book", "ticker", "trade"):
+                assert scene.notices(channel, symbol, start) == ["Stale", "Gap", "Live"]
             _, stale = scene.first(Stale, symbol, start)
             _, gap = scene.first(Gap, symbol, start)
             assert "1006" in stale.why
