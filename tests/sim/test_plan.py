@@ -92,7 +92,7 @@ def test_any_text_is_a_plan_or_a_decode_error(text: str | bytes) -> None:
         return
 
 
-@given(st.integers(), st.floats(1, 3600), st.floats(0.1, 60))
+@given(st.integers(), st.floats(1, 600), st.floats(0.1, 12))
 def test_a_plan_is_drawn_from_its_seed_alone_and_fits_its_catalogue(seed: int, horizon_s: float, rate: float) -> None:
     plan = draw_plan(seed, horizon_s, CATALOGUE, faults_per_min=rate)
     assert plan == draw_plan(seed, horizon_s, CATALOGUE, faults_per_min=rate)
