@@ -77,9 +77,14 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def sim(session: nox.Session) -> None:
-    """Run the engine in simulated worlds full of faults: a hundred seeds of ten minutes each, or what you ask for."""
-    _install(session)
+    """Run the engine in simulated worlds full of faults: a hundred seeds of ten minutes each, or what you ask for.
+
+    Unless you ask for something, the market is also cancelled at every step of its life.
+    """
+    _install(session, "tests")
     session.run("kraken-engine", "sim", *(session.posargs or ("--seeds", "0:100", "--minutes", "10")))
+    if not session.posargs:
+        session.run("pytest", "-q", "-rP", "tests/sim/test_sweep_market.py", env={"KRAKEN_SIM_FULL": "1"})
 
 
 @nox.session
