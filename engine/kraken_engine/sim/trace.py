@@ -35,7 +35,9 @@ class Trace:
     _hash: hashlib.blake2b = attrs.field(factory=lambda: hashlib.blake2b(digest_size=16), init=False, repr=False)
     _tail: deque[str] = attrs.field(factory=lambda: deque(maxlen=TAIL_EVENTS), init=False, repr=False)
     _counts: Counter[str] = attrs.field(factory=Counter[str], init=False)
-    _observers: list[Callable[[str, tuple[Fact, ...]], None]] = attrs.field(factory=list, init=False, repr=False)
+    _observers: list[Callable[[str, tuple[Fact, ...]], None]] = attrs.field(
+        factory=list[Callable[[str, tuple[Fact, ...]], None]], init=False, repr=False
+    )
 
     def observe(self, observer: Callable[[str, tuple[Fact, ...]], None]) -> None:
         """Call ``observer(kind, facts)`` for every event from now on; judges read the network's doings here."""

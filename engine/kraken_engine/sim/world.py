@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import final
 
@@ -132,7 +132,7 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(seed: object, settings: WorldSettings | None = None) -> AsyncIterator[World]:
+async def open_world(seed: object, settings: WorldSettings | None = None) -> AsyncGenerator[World, None]:
     """Open the world of ``seed``; the block runs inside :func:`~kraken_engine.sim.deterministic.run`."""
     settings = settings or WorldSettings()
     trace = Trace()

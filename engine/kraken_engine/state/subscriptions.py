@@ -343,7 +343,7 @@ class Subscriptions:
         return self._failed(entry, error, now + pause_s, now, final=refusal is Refusal.FINAL)
 
     def _present_already(self, entry: _Entry, now: float) -> None:
-        """Believe that the subscription is there; when no data ever came from it, only a new one brings its snapshot."""
+        """Believe that the subscription is there; if no data ever came from it, only a new one brings its snapshot."""
         failures = entry.failures + 1
         self._confirmed(entry, "subscribe")
         if entry.wanted and not entry.live and failures <= self._settings.retries:
