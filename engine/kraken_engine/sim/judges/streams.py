@@ -71,9 +71,11 @@ class StreamJudge:
         elif isinstance(event, Stale):
             if self.calm:
                 self.verdict.fail("I-6", f"{self._where(key)}: expected no Stale while all is well, got {event}")
+            self._check_order(key, stream, event.since_s)
             stream.condition = Condition.STALE
             stream.live_without_data_since = None
         elif isinstance(event, Live):
+            self._check_order(key, stream, event.at_s)
             stream.condition = Condition.LIVE
             if key[0] != "trade":  # a snapshot without trades proves a quiet market as well
                 stream.live_without_data_since = trio.current_time()
@@ -99,6 +101,12 @@ class StreamJudge:
             if time_us < stream.time_us:
                 self.verdict.fail("I-4", f"{self._where(key)}: expected {stream.time_us} us or later, got {time_us}")
             stream.time_us = time_us
+
+    def _check_order(self, key: StreamKey, stream: _Stream, notice_s: float | None) -> None:
+        """A value that is newer than a notice must not be seen before it."""
+        if notice_s is not None and stream.last is not None and stream.last.received_s > notice_s:
+            what = f"expected the notice of {notice_s:.3f} s before the value of {stream.last.received_s:.3f} s"
+            self.verdict.fail("I-2", f"{self._where(key)}: {what}, got it after")
 
     def _where(self, key: StreamKey) -> str:
         return f"{self.reader}: {name_of(key)}"
