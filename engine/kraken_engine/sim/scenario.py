@@ -46,6 +46,9 @@ RECOVERY_S = 30.0
 AROUND_S = 2 * CALM_S + RECOVERY_S
 """Virtual seconds a run takes beside the horizon of its plan, unless the limit of attempts makes it wait."""
 
+REFUSED_S = 70.0
+"""The longest pause after a refused upgrade: a ``Retry-After`` of a minute, and the jitter on top."""
+
 SAMPLE_S = 0.25
 SAMPLES_PER_LOOK = 4
 SAMPLES_PER_COUNT = 20
@@ -138,8 +141,8 @@ class Scenario:
         world.clock.drift(0.0)
         world.consumers_sleep_until = 0.0
         self._currency.healed()
-        deadline = max(trio.current_time(), self._lines.earliest_attempt()) + RECOVERY_S
-        problems = ["not looked at yet"]
+        deadline = max(trio.current_time() + self._asked_to_wait_s(), self._lines.earliest_attempt()) + RECOVERY_S
+        problems: list[str] = []
         since_well = 0
         while since_well < SAMPLES_PER_LOOK and trio.current_time() < deadline:
             await trio.sleep(SAMPLE_S)
@@ -149,6 +152,10 @@ class Scenario:
             shown = "; ".join(problems[:5])
             self.verdict.fail("L-1", f"expected everything well {RECOVERY_S:g} s after the last fault: {shown}")
         await trio.sleep_until(deadline)
+
+    def _asked_to_wait_s(self) -> float:
+        """Return how long the engine may still keep away because the venue told it to."""
+        return REFUSED_S if any(self.world.hits[kind] for kind in ("refuse_upgrade", "redirect_upgrade")) else 0.0
 
     # -- readers
 
