@@ -11,7 +11,7 @@ import trio
 
 from kraken_engine.errors import Stale
 from kraken_engine.model import Integrity, Side, Source
-from kraken_engine.normalise.events import Event, Lagged, LineDown, Live, PriceLevel, Trade, TradeGap
+from kraken_engine.normalise.events import Event, Lagged, LineDown, Live, PriceLevel, Refused, Trade, TradeGap
 from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.judges.evidence import checksum, microseconds, rows
 from kraken_engine.sim.judges.lines import LineJudge
@@ -51,6 +51,10 @@ def trade(trade_id: int = 1, **changes: Any) -> Trade:
     return attrs.evolve(made, **changes)
 
 
+def refused(*, final: bool) -> Refused:
+    return Refused(at_s=0.0, channel="trade", symbol=SYMBOL, error="no answer", final=final)
+
+
 LIVE = Live(at_s=0.0, channel="trade", symbol=SYMBOL)
 STALE = Stale("trade", SYMBOL, "lost")
 DOWN = LineDown(at_s=0.0, line="A", reason="reset", failures=1, retry_in_s=0.0)
@@ -67,6 +71,15 @@ def test_a_value_does_not_overtake_a_notice() -> None:
     stale = Stale("trade", SYMBOL, "lost", since_s=2.0)
     assert verdict_on(LIVE, early, stale, attrs.evolve(LIVE, at_s=3.0), late) is None
     assert verdict_on(LIVE, early, late, stale) == "I-2"
+
+
+def test_a_stream_is_given_up_only_when_its_readers_were_told_so_and_until_it_lives_again() -> None:
+    judge = StreamJudge(reader="test", verdict=Verdict())
+    seen: list[bool] = []
+    for event in (STALE, refused(final=False), refused(final=True), attrs.evolve(LIVE)):
+        judge.see(TRADES, event)
+        seen.append(judge.given_up(TRADES))
+    assert seen == [False, False, True, False]
 
 
 def test_who_joins_a_live_stream_begins_with_its_value() -> None:

@@ -13,7 +13,7 @@ import trio
 
 from kraken_engine.errors import Stale
 from kraken_engine.normalise.book_view import BookUpdate
-from kraken_engine.normalise.events import Event, LineDown, Live, MarketEvent, TickerUpdate
+from kraken_engine.normalise.events import Event, LineDown, Live, MarketEvent, Refused, TickerUpdate
 from kraken_engine.sim.judges.evidence import microseconds, name_of
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.state.freshness import StreamKey
@@ -33,6 +33,7 @@ class Condition(enum.Enum):
 class _Stream:
     condition: Condition = Condition.AWAITING
     last: MarketEvent | None = None
+    given_up: bool = False
     live_without_data_since: float | None = None
     time_us: int = 0
 
@@ -59,6 +60,11 @@ class StreamJudge:
         stream = self._streams.get(key)
         return None if stream is None else stream.last
 
+    def given_up(self, key: StreamKey) -> bool:
+        """Return whether readers were told that the venue refuses this stream for good."""
+        stream = self._streams.get(key)
+        return stream is not None and stream.given_up
+
     def live(self) -> list[StreamKey]:
         """Return the streams whose readers believe that they are current."""
         return [key for key, stream in self._streams.items() if stream.condition is Condition.LIVE]
@@ -77,8 +83,11 @@ class StreamJudge:
         elif isinstance(event, Live):
             self._check_order(key, stream, event.at_s)
             stream.condition = Condition.LIVE
+            stream.given_up = False
             if key[0] != "trade":  # a snapshot without trades proves a quiet market as well
                 stream.live_without_data_since = trio.current_time()
+        elif isinstance(event, Refused):
+            stream.given_up = event.final
         elif isinstance(event, LineDown) and self.calm:
             self.verdict.fail("I-6", f"expected no line to end while all is well, got {event.reason}")
 
