@@ -25,6 +25,7 @@ from kraken_engine import (
     LineUp,
     Live,
     Refused,
+    Resync,
     Stale,
     StartupError,
     Ticker,
@@ -201,6 +202,25 @@ def test_a_bug_in_the_engine_ends_the_body_with_engine_failed(monkeypatch: pytes
         with pytest.raises(EngineFailed, match="ZeroDivisionError: a planted bug"):
             async with world.open_market() as market, market.feed.subscribe(Ticker(world.exchange.symbols[0])):
                 await trio.sleep_forever()
+
+    in_world(scenario)
+
+
+def test_a_resync_is_told_in_band_and_raises_an_alarm_when_it_keeps_happening() -> None:
+    async def scenario(world: World) -> None:
+        async with world.open_market() as market:
+            symbol = world.exchange.symbols[0]
+            async with market.feed.subscribe(Book(symbol), market.health, on_full=Bounded()) as events:
+                await read_for(5, events)
+                for _ in range(4):
+                    world.exchange.faults.apply("corrupt_checksum", {"symbol": symbol}, trio.current_time())
+                    await trio.sleep(8)
+                got = await read_for(1, events)
+            notices = [event for event in got if isinstance(event, (Stale, Resync, Gap))]
+            assert [type(notice) for notice in notices] == [Stale, Resync, Gap] * 4
+            resyncs = [notice for notice in notices if isinstance(notice, Resync)]
+            assert all("checksum" in notice.reason for notice in resyncs)
+            assert [notice.alarm for notice in resyncs] == [False, False, True, True]
 
     in_world(scenario)
 

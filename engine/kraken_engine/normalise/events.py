@@ -231,11 +231,15 @@ class LineDown(Notice):
 
 @attrs.frozen(kw_only=True)
 class Resync(Notice):
-    """A symbol's state was dropped and asked for anew."""
+    """A symbol's state is asked for anew, for ``reason``.
+
+    ``alarm``: it keeps happening. The next request keeps its distance, and somebody should look at the symbol.
+    """
 
     channel: str
     symbol: str
     reason: str
+    alarm: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -119,6 +119,8 @@ class BookSync:
     _floor: VenueTimeFloor = attrs.field(factory=VenueTimeFloor, init=False, repr=False)
     _loss: Gap | None = attrs.field(default=None, init=False, repr=False)
     """What consumers are to be told when the present (else: the last) loss is healed; ``end_s`` is not known yet."""
+    _announced: tuple[int, int] | None = attrs.field(default=None, init=False)
+    """Precision the instrument channel gave last: price and quantity decimals."""
     _storm: _StormGuard = attrs.field(init=False, repr=False)
     _verified_s: float | None = attrs.field(default=None, init=False)
     _resubscribe_due: float | None = attrs.field(default=None, init=False)
@@ -240,13 +242,16 @@ class BookSync:
         return ()
 
     def instrument(self, instrument: Instrument, *, now: float) -> Sequence[Action]:
-        """Take the precision of prices and quantities from ``instrument``; another one than now is a new book."""
-        precision = (instrument.price_decimals, instrument.qty_decimals)
-        self._book.expect_precision(*precision)
-        if not self._book.is_verified or self._book.precision == precision:
+        """Take the precision of prices and quantities from ``instrument``; another one than announced is a new book."""
+        was, announced = self._announced, (instrument.price_decimals, instrument.qty_decimals)
+        self._announced = announced
+        self._book.expect_precision(*announced)
+        # A snapshot may show more digits than the instrument announces: only news is a reason to ask again.
+        if not self._book.is_verified or announced in (was, self._book.precision):
             return ()
-        was, is_now = self._book.precision, precision
-        return self._resync(f"precision changed: price and qty decimals were {was}, are {is_now}", since=now, now=now)
+        was = was or self._book.precision
+        reason = f"precision changed: price and qty decimals were {was}, are {announced}"
+        return self._resync(reason, since=now, now=now)
 
     def _show(self, venue_time: str | None, *, snapshot: bool, now: float) -> Sequence[Action]:
         self._floor.raise_to(venue_time)

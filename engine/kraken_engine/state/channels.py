@@ -20,10 +20,10 @@ from kraken_engine.codec.ws_v2 import BookMessage, InstrumentMessage, OhlcMessag
 from kraken_engine.config import SubscriptionSettings
 from kraken_engine.errors import DecodeError, Stale
 from kraken_engine.model import Instrument
-from kraken_engine.normalise.events import Event, Live
+from kraken_engine.normalise.events import Event, Live, Resync
 from kraken_engine.normalise.instruments import instrument_update
 from kraken_engine.normalise.market_data import candles, ticker_updates, trades
-from kraken_engine.state.book_sync import BookSync, Publish
+from kraken_engine.state.book_sync import Action, BookSync, Publish, SyncState
 from kraken_engine.state.candles import CandleSeries
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import SubscriptionKey
@@ -309,7 +309,7 @@ class BookChannel:
                 self.unsubscribed += 1
                 continue
             key, sync = found
-            self._collect(key, sync, sync.receive(data, snapshot=snapshot, now=received_s), outcomes)
+            self._collect(key, sync, sync.receive(data, snapshot=snapshot, now=received_s), outcomes, received_s)
         return outcomes
 
     def lose(self, why: str, *, now: float, symbol: str | None = None, line_down: bool = False) -> list[Outcome]:
@@ -317,7 +317,7 @@ class BookChannel:
         outcomes: list[Outcome] = []
         for name in list(self._syncs) if symbol is None else [symbol] if symbol in self._syncs else []:
             key, sync = self._syncs[name]
-            self._collect(key, sync, sync.lose(why, now=now, resubscribe=not line_down), outcomes)
+            self._collect(key, sync, sync.lose(why, now=now, resubscribe=not line_down), outcomes, now)
         return outcomes
 
     def confirmed(self, symbol: str | None, *, now: float) -> None:
@@ -334,7 +334,7 @@ class BookChannel:
         found = self._syncs.get(instrument.symbol)
         if found is not None:
             key, sync = found
-            self._collect(key, sync, sync.instrument(instrument, now=now), outcomes)
+            self._collect(key, sync, sync.instrument(instrument, now=now), outcomes, now)
         return outcomes
 
     def tick(self, *, now: float) -> list[Outcome]:
@@ -343,7 +343,7 @@ class BookChannel:
         for symbol in list(self._restless):
             key, sync = self._syncs[symbol]
             if sync.next_due is not None and sync.next_due <= now:
-                self._collect(key, sync, sync.tick(now=now), outcomes)
+                self._collect(key, sync, sync.tick(now=now), outcomes, now)
         return outcomes
 
     @property
@@ -356,12 +356,18 @@ class BookChannel:
                 due = at
         return due
 
-    def _collect(self, key: StreamKey, sync: BookSync, actions: Iterable[Any], outcomes: list[Outcome]) -> None:
+    def _collect(
+        self, key: StreamKey, sync: BookSync, actions: Iterable[Action], outcomes: list[Outcome], now: float
+    ) -> None:
         for action in actions:
-            if type(action) is Publish:
+            if isinstance(action, Publish):
                 outcomes.append((key, action.event))
-            else:
-                outcomes.append((key, Restore(action.reason)))
+                continue
+            if sync.state is not SyncState.LIVE:  # a live book that is only refreshed has lost nothing
+                alarm = sync.alarm(now=now)
+                notice = Resync(at_s=now, channel="book", symbol=sync.symbol, reason=action.reason, alarm=alarm)
+                outcomes.append((key, notice))
+            outcomes.append((key, Restore(action.reason)))
         self._note_due(sync)
 
     def _note_due(self, sync: BookSync) -> None:
