@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from kraken_engine.codec.ws_v2 import Level
 from kraken_engine.errors import Stale, UsageError
 from kraken_engine.feed.demand import Demand
 from kraken_engine.feed.feed import Feed
@@ -13,7 +14,8 @@ from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.subscription import Bounded
 from kraken_engine.feed.topics import Book, Candles, Health, Ticker, Trades
 from kraken_engine.model import Integrity, Side, Source
-from kraken_engine.normalise.events import Event, LineDown, Live, Trade
+from kraken_engine.normalise.book_view import BookUpdate, BookView
+from kraken_engine.normalise.events import Event, LineDown, Live, Refused, Trade
 from kraken_engine.runtime import real_runtime
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import SubscriptionKey
@@ -87,7 +89,7 @@ async def test_a_late_reader_starts_with_what_is_true_now() -> None:
             async with feed.subscribe(TRADES) as later:
                 publisher.close()
                 assert [type(e) for e in [e async for e in later]] == [Stale]
-        assert [type(e) for e in [e async for e in late]] == [Trade, Stale]
+        assert [type(e) for e in [e async for e in late]] == [Live, Stale], "the last trade is history to who comes now"
 
 
 async def test_a_current_value_says_its_source_age_and_integrity_and_raises_stale_when_it_is() -> None:
@@ -115,7 +117,7 @@ async def test_topics_are_subscribed_while_somebody_reads_them() -> None:
     async with feed.subscribe(Book("A/B"), Ticker("A/B")):
         async with feed.subscribe(Book("A/B", 100)):
             assert wire.keys[("book", "A/B")].depth == 100
-        assert wire.keys[("book", "A/B")].depth == 10
+        assert wire.keys[("book", "A/B")].depth == 100, "narrowing would cost the reader that stays a gap"
         assert ("ticker", "A/B") in wire.keys
     assert wire.keys == {}
 
@@ -143,3 +145,59 @@ async def test_what_is_no_topic_is_refused() -> None:
     with pytest.raises(UsageError, match="expected topics"):
         async with feed.subscribe("BTC/USD"):  # type: ignore[arg-type] # that is the point
             pass
+
+
+def book(depth: int, levels: int) -> BookUpdate:
+    rows = tuple(Level(price=b"%d.0" % (100 + i), qty=b"1.0") for i in range(levels))
+    view = BookView(symbol="A/B", depth=depth, checksum=1, raw_bids=(), raw_asks=rows)
+    return BookUpdate(
+        symbol="A/B", source=Source.WEBSOCKET_V2, received_s=0.0, venue_time=None, integrity=Integrity.VERIFIED,
+        book=view, snapshot=True,
+    )  # fmt: skip
+
+
+async def test_one_reader_of_two_depths_of_a_book_gets_the_deeper_one() -> None:
+    for topics in ([Book("A/B", 25), Book("A/B", 10)], [Book("A/B", 10), Book("A/B", 25)]):
+        publisher, feed, _ = make()
+        async with feed.subscribe(*topics) as both, feed.subscribe(Book("A/B", 10)) as shallow:
+            publisher.publish(("book", "A/B"), book(25, 25))
+            (_, update) = await drain(publisher, both)
+            assert isinstance(update, BookUpdate)
+            assert len(update.book.asks) == 25
+            (_, update) = [event async for event in shallow]
+            assert isinstance(update, BookUpdate)
+            assert len(update.book.asks) == 10
+
+
+async def test_a_book_shallower_than_asked_for_is_not_handed_out_as_if_it_were_whole() -> None:
+    publisher, feed, _ = make()
+    publisher.publish(("book", "A/B"), book(10, 10))
+    assert len(feed.latest(Book("A/B", 10)).value.book.asks) == 10
+    with pytest.raises(Stale, match="10 levels are subscribed, 1000 were asked for"):
+        feed.latest(Book("A/B", 1000))
+    assert len(feed.latest(Book("A/B", 1000), allow_stale=True).value.book.asks) == 10
+
+
+async def test_a_late_reader_of_a_refused_stream_is_told_why_it_stays_silent() -> None:
+    publisher, feed, _ = make()
+    refusal = Refused(at_s=0.0, channel="trade", symbol="A/B", error="Currency pair not supported A/B", final=True)
+    async with feed.subscribe(TRADES):
+        publisher.publish(TRADES.key, refusal)
+        with pytest.raises(Stale, match="refused: Currency pair not supported A/B"):
+            feed.latest(TRADES)
+        async with feed.subscribe(TRADES) as late:
+            assert await late.__anext__() == refusal
+        publisher.publish(TRADES.key, trade(1))
+        async with feed.subscribe(TRADES) as later:
+            assert isinstance(await later.__anext__(), Live)
+
+
+async def test_asking_for_a_stale_value_a_thousand_times_keeps_nothing_of_it() -> None:
+    publisher, feed, _ = make()
+    publisher.publish(TRADES.key, Stale("trade", "A/B", "why", since_s=0.0))
+    kept = publisher.freshness.stale(TRADES.key)
+    assert kept is not None
+    for _ in range(1000):
+        with pytest.raises(Stale):
+            feed.latest(TRADES)
+    assert kept.__traceback__ is None

@@ -197,6 +197,78 @@ async def test_a_reader_that_always_finds_something_lets_others_run() -> None:
         assert others >= 4
 
 
+async def test_a_queue_that_overruns_during_the_linger_is_told_as_such(autojump_clock: trio.testing.MockClock) -> None:
+    subscription = Subscription("s", Bounded(3))
+    subscription.offer(("trade", "A/B"), trade("A/B", 0))
+
+    async def later() -> None:
+        await trio.sleep(0.05)
+        for n in range(1, 6):
+            subscription.offer(("trade", "A/B"), trade("A/B", n))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(later)
+        with pytest.raises(SlowConsumer):
+            await subscription.batches(linger_s=0.1).__anext__()
+
+
+async def test_a_lingering_reader_keeps_others_out(autojump_clock: trio.testing.MockClock) -> None:
+    subscription = Subscription("s", Bounded(3))
+    subscription.offer(("trade", "A/B"), trade("A/B", 0))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(subscription.batches(linger_s=1.0).__anext__)
+        await trio.sleep(0.5)
+        with pytest.raises(trio.BusyResourceError):
+            await subscription.__anext__()
+
+
+async def test_big_batches_let_others_run_as_well() -> None:
+    subscription = Subscription("s", Bounded(10_000))
+    for n in range(5000):
+        subscription.offer(("trade", "A/B"), trade("A/B", n))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while turns < 5:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for _ in range(5):
+            await subscription.take_batch(1000, 0.0)
+        assert turns >= 3
+
+
+async def test_a_cancelled_reader_takes_nothing() -> None:
+    subscription = Subscription("s", Bounded(3))
+    subscription.offer(("trade", "A/B"), trade("A/B", 0))
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await subscription.__anext__()
+        pytest.fail("not cancelled")
+    assert len(subscription) == 1
+
+
+async def test_more_streams_than_the_capacity_are_no_reason_to_end_a_conflating_reader() -> None:
+    subscription = Subscription("s", Conflate(2))
+    for n in range(50):
+        subscription.offer(key(f"S{n}/B"), candle(f"S{n}/B", n))
+    assert len(await read_all(subscription)) == 50
+
+
+def test_an_overflowing_queue_costs_the_same_for_every_further_event() -> None:
+    """Counted in entries looked at, not in time: withdrawn ones must not be looked at again and again."""
+    subscription = Subscription("s", DropOldest(1000))
+    for n in range(20_000):
+        subscription.offer(("trade", "A/B"), trade("A/B", n))
+    assert len(subscription) == 1000
+    assert len(subscription._queue) <= 2 * 1000 + 128
+    assert len(subscription._droppable) == 1000
+    assert subscription.statistics().lost == 19_000
+
+
 @pytest.mark.parametrize("arguments", [{"max_events": 0}, {"linger_s": -1.0}])
 def test_impossible_batches_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(arguments))):

@@ -1,7 +1,8 @@
 """Who listens to what, reduced to the subscriptions the venue is asked for.
 
-Counts readers per stream. Readers of one book share one subscription, as deep as the deepest of them; readers of one
-ticker share one, by the finer trigger. Knows nothing of lines: it calls ``want`` and ``drop``.
+Counts readers per stream. Readers of one book share one subscription, as deep as the deepest of them so far; readers
+of one ticker share one, by the finer trigger. It gets wider when it must, and narrower only when nobody reads any more.
+Knows nothing of lines: it calls ``want`` and ``drop``.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class Demand:
         readers = self._readers.get(key)
         before = self._wanted.get(key)
         after = _widest(list(readers)) if readers else None
+        if before is not None and after is not None and _width(before) >= _width(after):
+            after = before  # a change would cost every reader a gap, and only save the venue some work
         if not readers:
             self._readers.pop(key, None)
         if before == after:
@@ -73,9 +76,9 @@ class Demand:
 def _widest(topics: list[_WireTopic]) -> SubscriptionKey:
     """Return the one subscription that serves all of ``topics``, which share a stream."""
 
-    def width(topic: _WireTopic) -> int:
-        if isinstance(topic, Book):
-            return topic.depth
-        return isinstance(topic, Ticker) and topic.trigger == "bbo"
+    return max((topic.wire_key for topic in topics), key=_width)
 
-    return max(topics, key=width).wire_key
+
+def _width(key: SubscriptionKey) -> int:
+    """Return how much a subscription brings, compared with others of its stream."""
+    return key.depth or (key.trigger == "bbo")

@@ -84,7 +84,8 @@ class Feed:
                 self._demand.add(topic)
                 counted.append(topic)
                 if isinstance(topic, Book):
-                    subscription.transform(topic.key, partial(_narrow, depth=topic.depth))
+                    depth = max(t.depth for t in topics if isinstance(t, Book) and t.symbol == topic.symbol)
+                    subscription.transform(topic.key, partial(_narrow, depth=depth))
                 self._publisher.attach(subscription, topic.key)
             yield subscription
         finally:
@@ -106,19 +107,26 @@ class Feed:
         """Return the newest value of a stream somebody subscribes to, without waiting.
 
         Raises:
-            Stale: there is no value yet, or it may not be trusted now (``allow_stale=True`` returns it then).
+            Stale: there is no value yet; it may not be trusted now, or has fewer levels than asked for
+                (``allow_stale=True`` returns it then).
             UsageError: the topic has no current value (``Health``, ``Instruments``).
         """
         if isinstance(topic, (Health, Instruments)):
             raise UsageError(f"latest: {type(topic).__name__} has no current value, subscribe to it")
         value: Any = self._publisher.latest(topic.key)
         stale = self._publisher.freshness.stale(topic.key)
+        channel, symbol = topic.wire_key.channel, topic.symbol
         if value is None:
-            raise stale or Stale(topic.wire_key.channel, topic.symbol, "no value yet; does anybody subscribe to it?")
+            refused = self._publisher.refused(topic.key)
+            why = "no value yet; does anybody subscribe to it?" if refused is None else f"refused: {refused.error}"
+            raise Stale(channel, symbol, why if stale is None else stale.why)
         if stale is not None and not allow_stale:
-            raise Stale(stale.channel, stale.symbol, stale.why, since_s=stale.since_s)
+            raise Stale(channel, symbol, stale.why, since_s=stale.since_s)
         if isinstance(topic, Book):
-            return Reading(value=_narrow(value, topic.depth), stale=stale, clock=self._clock)
+            subscribed = value.book.depth
+            if subscribed < topic.depth and not allow_stale:
+                raise Stale(channel, symbol, f"{subscribed} levels are subscribed, {topic.depth} were asked for")
+            value = _narrow(value, topic.depth)
         return Reading(value=value, stale=stale, clock=self._clock)
 
 

@@ -13,7 +13,7 @@ from typing import final
 from kraken_engine.errors import Stale
 from kraken_engine.feed.subscription import Subscription
 from kraken_engine.feed.topics import HEALTH_KEY
-from kraken_engine.normalise.events import Event, InstrumentUpdate, MarketEvent, Notice
+from kraken_engine.normalise.events import Event, InstrumentUpdate, Live, MarketEvent, Notice, Refused, Trade
 from kraken_engine.state.freshness import Freshness, StreamKey
 
 __all__ = ["Publisher"]
@@ -28,6 +28,7 @@ class Publisher:
         self.published = 0
         """Market data events published so far."""
         self._latest: dict[StreamKey, MarketEvent] = {}
+        self._refused: dict[StreamKey, Refused] = {}
         self._readers: dict[StreamKey, list[Subscription]] = {}
         self._touched: dict[Subscription, None] = {}
         self._closed = False
@@ -66,7 +67,12 @@ class Publisher:
     def forget(self, key: StreamKey) -> None:
         """Drop the value of a stream that is not subscribed any more, so that nobody takes it for current."""
         self._latest.pop(key, None)
+        self._refused.pop(key, None)
         self.freshness.forget(key)
+
+    def refused(self, key: StreamKey) -> Refused | None:
+        """Return the venue's final refusal of ``key``, if that was its last word."""
+        return self._refused.get(key)
 
     def observe(self, observer: Callable[[StreamKey, Event], None]) -> Callable[[], None]:
         """Call ``observer`` for everything published, before any reader sees it, until the returned function is called.
@@ -84,8 +90,13 @@ class Publisher:
         readers.append(subscription)
         stale = self.freshness.stale(key)
         value = self._latest.get(key)
+        refused = self._refused.get(key)
         if stale is not None:
             subscription.offer(key, stale)
+        elif refused is not None:
+            subscription.offer(key, refused)
+        elif isinstance(value, Trade):  # each trade once: the last one is history to who comes now
+            subscription.offer(key, Live(at_s=value.received_s, channel="trade", symbol=value.symbol))
         elif value is not None and self.freshness.is_live(key):
             subscription.offer(key, value)
         if self._closed:
@@ -110,6 +121,10 @@ class Publisher:
         if isinstance(event, MarketEvent):
             self._latest[key] = event
             self.published += 1
+        elif isinstance(event, Refused) and event.final:
+            self._refused[key] = event
+        elif isinstance(event, Live):
+            self._refused.pop(key, None)
         for observer in self._observers:
             observer(key, event)
         readers = self._readers.get(key, [])

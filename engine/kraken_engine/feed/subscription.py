@@ -4,14 +4,16 @@ The publisher offers events synchronously and never waits; the consumer reads at
 keep up with costs only itself. Order: an event never overtakes a notice, in either direction.
 
 * :class:`Conflate` keeps the newest ticker, book and candle per symbol. A newer value takes the place of the
-  unread older one, unless a notice came between them: then it queues behind the notice. Trades and notices are
-  queued; beyond ``capacity`` the oldest trades go, counted and announced by :class:`Lagged`.
+  unread older one, unless a notice came between them: then it queues behind the notice. Trades, changes of
+  instruments and notices are queued; when there are more than ``capacity`` of these, the oldest trades and changes
+  go, counted and announced by :class:`Lagged`.
 * :class:`DropOldest` keeps every event up to ``capacity``; beyond it the oldest market data goes, announced by
   :class:`Lagged`.
 * :class:`Bounded` keeps every event up to ``capacity``; beyond it the stream ends with
   :class:`~kraken_engine.errors.SlowConsumer`.
 
-Notices are never dropped: a queue full of notices alone ends the stream with ``SlowConsumer`` under every rule.
+No single notice is ever dropped: a queue full of notices alone ends the stream with ``SlowConsumer`` under every
+rule. A stream that ends so takes what was queued with it, and says how much that was.
 """
 
 from __future__ import annotations
@@ -24,10 +26,13 @@ import attrs
 import trio
 
 from kraken_engine.errors import SlowConsumer, Stale, UsageError
-from kraken_engine.normalise.events import Event, Lagged, Notice, Trade
+from kraken_engine.normalise.events import Event, Lagged, MarketEvent, Notice, Trade
 from kraken_engine.state.freshness import StreamKey
 
 __all__ = ["Batches", "Bounded", "Conflate", "DropOldest", "OnFull", "Subscription", "SubscriptionStatistics"]
+
+_EMPTY_PLACES = 64
+"""So many withdrawn entries may wait in a queue before it is made anew."""
 
 _CHECKPOINT_EVERY = 64
 """A consumer that always finds something still lets others run, every so many events."""
@@ -35,7 +40,7 @@ _CHECKPOINT_EVERY = 64
 
 @attrs.frozen
 class Conflate:
-    """Keep the newest value per stream; see the module for trades and notices."""
+    """Keep the newest value per stream; ``capacity`` is for what cannot be conflated, see the module."""
 
     capacity: int = 10_000
 
@@ -94,7 +99,10 @@ class Subscription:
         self._conflates = isinstance(on_full, Conflate)
         self._transforms: dict[StreamKey, Callable[[Event], Event]] = {}
         self._queue: collections.deque[_Entry] = collections.deque()
+        self._droppable: collections.deque[_Entry] = collections.deque()
+        """What piles up and may be dropped when the queue is full, oldest first."""
         self._slots: dict[StreamKey, _Entry] = {}
+        """The unread value of each stream that conflates."""
         self._withdrawn = 0
         self._notices_seen = 0
         self._notices_queued = 0
@@ -104,7 +112,8 @@ class Subscription:
         self._lost = 0
         self._since_checkpoint = 0
         self._closed = False
-        self._failure: SlowConsumer | None = None
+        self._failure: tuple[int, int] | None = None
+        """Capacity and events lost, once the stream has ended for being too slow."""
         self._reading = False
         self._lot = trio.lowlevel.ParkingLot()
 
@@ -133,20 +142,13 @@ class Subscription:
             return
         if isinstance(event, (Notice, Stale)):
             self._offer_notice(key, event)
-            return
-        if self._conflates and not isinstance(event, Trade):
-            entry = self._slots.get(key)
-            if entry is not None:
-                self._conflated += 1
-                if entry.after_notice == self._notices_seen:
-                    entry.event = event
-                    return
-                self._withdraw(entry)
-            self._slots[key] = entry = _Entry(key, event, self._notices_seen)
-            self._queue.append(entry)
+        elif self._conflates and isinstance(event, MarketEvent) and not isinstance(event, Trade):
+            self._offer_state(key, event)
         else:
-            self._queue.append(_Entry(key, event, self._notices_seen))
-        if len(self) > self._on_full.capacity:
+            entry = _Entry(key, event, self._notices_seen)
+            self._queue.append(entry)
+            self._droppable.append(entry)
+        if len(self._droppable) + self._notices_queued > self._on_full.capacity:
             self._make_room()
 
     def wake(self) -> None:
@@ -159,6 +161,17 @@ class Subscription:
         self._closed = True
         self._lot.unpark_all()
 
+    def _offer_state(self, key: StreamKey, event: Event) -> None:
+        entry = self._slots.get(key)
+        if entry is not None:
+            self._conflated += 1
+            if entry.after_notice == self._notices_seen:
+                entry.event = event
+                return
+            self._withdraw(entry)
+        self._slots[key] = entry = _Entry(key, event, self._notices_seen)
+        self._queue.append(entry)
+
     def _offer_notice(self, key: StreamKey, event: Event) -> None:
         self._notices_seen += 1
         self._notices_queued += 1
@@ -168,37 +181,31 @@ class Subscription:
             if pending is not None:
                 self._withdraw(pending)
         self._queue.append(_Entry(key, event, self._notices_seen))
-        if len(self) > self._on_full.capacity:
-            self._make_room()
 
     def _withdraw(self, entry: _Entry) -> None:
+        """Leave ``entry`` out; its place in the queue goes when it comes to the front, or when many are empty."""
         entry.event = None
         self._withdrawn += 1
-        if self._withdrawn > 64 and self._withdrawn * 2 > len(self._queue):
+        if self._withdrawn > _EMPTY_PLACES and self._withdrawn * 2 > len(self._queue):
             self._queue = collections.deque(e for e in self._queue if e.event is not None)
             self._withdrawn = 0
 
     def _make_room(self) -> None:
-        if isinstance(self._on_full, Bounded) or self._notices_queued >= len(self):
+        """Drop the oldest of what piles up; where nothing may be dropped, the stream is over."""
+        if isinstance(self._on_full, Bounded) or not self._droppable:
             self._fail()
             return
-        for entry in self._queue:
-            # Conflated state is bounded by the number of streams: what goes is what piles up.
-            piles_up = isinstance(entry.event, Trade) if self._conflates else True
-            if entry.event is not None and piles_up and not isinstance(entry.event, (Notice, Stale)):
-                self._withdraw(entry)
-                self._lost += 1
-                self._lagged += 1
-                return
-        self._fail()
+        self._withdraw(self._droppable.popleft())
+        self._lost += 1
+        self._lagged += 1
 
     def _fail(self) -> None:
-        lost = len(self) + self._lost
+        self._lost += len(self)
         self._queue.clear()
+        self._droppable.clear()
         self._slots.clear()
         self._withdrawn = self._notices_queued = 0
-        self._lost = lost
-        self._failure = SlowConsumer(self.name, self._on_full.capacity, lost)
+        self._failure = (self._on_full.capacity, self._lost)
         self._lot.unpark_all()
 
     # -- the consumer's side
@@ -214,11 +221,10 @@ class Subscription:
             SlowConsumer: the queue was full; the stream is over.
             trio.BusyResourceError: another task reads this subscription.
         """
-        await self._wait()
-        event = self._take()
-        if event is None:
+        batch = await self.take_batch(1, 0.0)
+        if not batch:
             raise StopAsyncIteration
-        return event
+        return batch[0]
 
     def batches(self, *, max_events: int = 100, linger_s: float = 0.0) -> Batches:
         """Return an iterator over lists of up to ``max_events`` events: everything queued at that moment.
@@ -234,36 +240,39 @@ class Subscription:
             SlowConsumer: the queue was full; the stream is over.
             trio.BusyResourceError: another task reads this subscription.
         """
-        await self._wait()
-        if linger_s > 0 and len(self) < max_events and not self._closed:
-            await trio.sleep(linger_s)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._reading:
+            raise trio.BusyResourceError("another task reads this subscription")
+        self._reading = True
+        try:
+            if self._since_checkpoint >= _CHECKPOINT_EVERY:
+                self._since_checkpoint = 0
+                await trio.lowlevel.checkpoint()
+            await self._wait()
+            if linger_s > 0 and len(self) < max_events and not self._closed:
+                await trio.sleep(linger_s)
+                await self._wait()  # the queue may have overrun meanwhile
+        finally:
+            self._reading = False
         batch: list[Event] = []
         while len(batch) < max_events:
             event = self._take()
             if event is None:
                 break
             batch.append(event)
+        self._since_checkpoint += len(batch)
         return batch
 
     async def _wait(self) -> None:
         """Wait until something can be taken, or nothing ever will."""
-        if self._reading:
-            raise trio.BusyResourceError("another task reads this subscription")
-        self._since_checkpoint += 1
-        if self._since_checkpoint >= _CHECKPOINT_EVERY and len(self):
+        while not len(self):
+            if self._failure is not None:
+                capacity, lost = self._failure
+                raise SlowConsumer(self.name, capacity, lost)
+            if self._closed:
+                return
             self._since_checkpoint = 0
-            await trio.lowlevel.checkpoint()
-        self._reading = True
-        try:
-            while not len(self):
-                if self._failure is not None:
-                    raise self._failure
-                if self._closed:
-                    return
-                self._since_checkpoint = 0
-                await self._lot.park()
-        finally:
-            self._reading = False
+            await self._lot.park()
 
     def _take(self) -> Event | None:
         """Return the next event without waiting, or None."""
@@ -283,6 +292,8 @@ class Subscription:
             if isinstance(event, (Notice, Stale)):
                 self._notices_queued -= 1
                 return event
+            if self._droppable and self._droppable[0] is entry:
+                self._droppable.popleft()
             transform = self._transforms.get(entry.key)
             return event if transform is None else transform(event)
         return None
