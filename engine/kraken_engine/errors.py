@@ -46,7 +46,10 @@ _SHOWN = 120
 
 def shown(value: object) -> str:
     """Return a foreign value for a message: capped, printable, on one line."""
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:  # Python writes out no integer of more than 4,300 digits
+        text = f"a value of type {type(value).__name__} that cannot be written out"
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: _SHOWN + 1])
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
