@@ -8,7 +8,15 @@ import attrs
 import pytest
 
 from kraken_engine import config as config_module
-from kraken_engine.config import BackoffSettings, Config, LivenessSettings, RestSettings, SubscriptionSettings
+from kraken_engine.config import (
+    BackoffSettings,
+    Config,
+    LivenessSettings,
+    PerformanceSettings,
+    RestSettings,
+    SubscriptionSettings,
+    WireSettings,
+)
 from kraken_engine.errors import ConfigError
 
 CLASSES: list[type[Any]] = [
@@ -20,6 +28,9 @@ NUMBERS = [
     for field in attrs.fields(cls)
     if field.type in ("float", "int") and field.name != "seed"
 ]
+FIELDS = [(cls, field.name) for cls in CLASSES for field in attrs.fields(cls)]
+WHOLE = [(cls, field.name) for cls in CLASSES for field in attrs.fields(cls) if field.type == "int"]
+REAL = [(cls, field.name) for cls in CLASSES for field in attrs.fields(cls) if field.type == "float"]
 
 
 @pytest.mark.parametrize("cls", CLASSES)
@@ -60,3 +71,106 @@ def test_priorities_of_one_config_are_not_those_of_another() -> None:
 def test_liveness_marks_before_it_replaces() -> None:
     with pytest.raises(ConfigError, match="dead_after_s: expected more than stale_after_s 4, got 4"):
         LivenessSettings(stale_after_s=4.0)
+
+
+@pytest.mark.parametrize(("cls", "name"), FIELDS)
+@pytest.mark.parametrize(
+    "value", [object(), b"5", "", "\x00\x1b", [], {5: "x"}, 1j, 10**5000], ids=lambda value: type(value).__name__
+)
+def test_a_value_of_another_type_is_refused_by_name(cls: type[Any], name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: expected .*, got "):
+        cls(**{name: value})
+
+
+@pytest.mark.parametrize(("cls", "name"), WHOLE)
+@pytest.mark.parametrize("value", [0.5, 2.0, "5", True, None, 2**64, float("inf")])
+def test_a_count_is_a_whole_number(cls: type[Any], name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: expected a whole number from .* to .*, got "):
+        cls(**{name: value})
+
+
+@pytest.mark.parametrize(("cls", "name"), REAL)
+@pytest.mark.parametrize("value", ["5", True, None, float("inf"), float("-inf"), 10**400])
+def test_a_duration_or_rate_is_a_finite_number(cls: type[Any], name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: expected a .*number.*, got "):
+        cls(**{name: value})
+
+
+@pytest.mark.parametrize(("cls", "name"), [(cls, name) for cls, name in REAL if name != "rate_limit_buffer"])
+def test_a_duration_or_rate_may_be_written_without_a_point(cls: type[Any], name: str) -> None:
+    settings = {"stale_after_s": 3, "dead_after_s": 4} if cls is LivenessSettings else {}
+    value = settings.setdefault(name, 3)
+    assert getattr(cls(**settings), name) == value
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), [(WireSettings, "allow_private_addresses"), (PerformanceSettings, "enable_compression")]
+)
+@pytest.mark.parametrize("value", [0, 1, "true", None])
+def test_a_switch_is_true_or_false(cls: type[Any], name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: expected True or False, got "):
+        cls(**{name: value})
+
+
+def test_a_mode_of_the_wire_is_one_of_two() -> None:
+    assert WireSettings(mode="stock").mode == "stock"
+    with pytest.raises(ConfigError, match=r"^mode: expected split or stock, got 'bogus'$"):
+        WireSettings(mode="bogus")  # type: ignore[arg-type]  # what a caller without a type checker may write
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        5,
+        "ws.kraken.com/v2",
+        "https://ws.kraken.com",
+        "wss://",
+        "wss://h:0",
+        "wss://[::1",
+        "wss://h/a b",
+        "wss://k\u00f6ln",
+    ],
+)
+@pytest.mark.parametrize("name", ["public_url", "private_url"])
+def test_the_url_of_a_websocket_is_one(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: expected a URL beginning with ws:// or wss://, got "):
+        Config(**{name: value})
+
+
+def test_the_url_of_rest_is_one() -> None:
+    assert RestSettings(base_url="http://[::1]:8080").base_url == "http://[::1]:8080"
+    with pytest.raises(
+        ConfigError, match=r"^base_url: expected a URL beginning with http:// or https://, got 'wss://h'$"
+    ):
+        RestSettings(base_url="wss://h")
+
+
+@pytest.mark.parametrize("url", ["wss://me:hunter2@h/v2", "wss://me:hunter2@[::1/v2"])
+def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^public_url: expected a URL without user and password") as caught:
+        Config(public_url=url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["BTC/USD", ["BTC/USD"], ("BTC/USD", 5), ("",), None])
+@pytest.mark.parametrize("name", ["channels", "symbols"])
+def test_names_come_as_a_tuple_of_texts(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: expected a tuple of printable texts, got "):
+        Config(**{name: value})
+
+
+@pytest.mark.parametrize("value", [None, {"book": 1.0}, {"book": True}, {5: 1}, ["book"]])
+def test_priorities_are_whole_numbers_by_channel(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^priorities: expected a whole number for each name of a channel, got "):
+        SubscriptionSettings(priorities=value)
+
+
+def test_a_part_of_a_config_is_of_its_own_class() -> None:
+    with pytest.raises(ConfigError, match=r"^wire: expected WireSettings, got LivenessSettings\("):
+        Config(wire=LivenessSettings())  # type: ignore[arg-type]  # what a caller without a type checker may write
+
+
+def test_a_simulated_venue_lists_whole_symbols() -> None:
+    with pytest.raises(ConfigError, match=r"^symbols: expected a whole number from 1 to \d+, got 2\.5$"):
+        Config.simulated(symbols=2.5)  # type: ignore[arg-type]  # what a caller without a type checker may write

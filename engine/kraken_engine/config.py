@@ -6,12 +6,14 @@ Nothing here reads a file or the environment by itself; ``config_file`` does. A 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import attrs
 
-from kraken_engine.errors import ConfigError
+from kraken_engine.errors import ConfigError, shown
 from kraken_engine.runtime import Runtime, real_runtime
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "SimulatedVenue",
     "SubscriptionSettings",
     "WireSettings",
+    "is_url",
 ]
 
 PUBLIC_V2_URL = "wss://ws.kraken.com/v2"
@@ -47,26 +50,104 @@ CHANNEL_PRIORITIES: Mapping[str, int] = {
 """Instruments first: no price of another channel can be read without its precision."""
 
 
-def _positive(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not value > 0:
-        raise ConfigError(f"{attribute.name}: expected a number above 0, got {value!r}")
+def is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    """Return whether this is a URL of one of the ``schemes``, with a host; who dials it checks the rest."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    printable = text.isascii() and text.isprintable() and " " not in text
+    return printable and parts.scheme in schemes and bool(parts.hostname) and port != 0
 
 
-def _not_negative(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not value >= 0:
-        raise ConfigError(f"{attribute.name}: expected 0 or more, got {value!r}")
+_Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
-def _share(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not 0 < value <= 1:
-        raise ConfigError(f"{attribute.name}: expected a number above 0 and up to 1, got {value!r}")
+def _rule(expected: str, fits: Callable[[Any], bool]) -> _Validator:
+    """Return a validator that takes what ``fits``; every other value, of whatever type, is a ConfigError."""
+
+    def validate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not fits(value):
+            raise ConfigError(f"{attribute.name}: expected {expected}, got {_got(value)}")
+
+    return validate
+
+
+def _got(value: Any) -> str:
+    return shown(repr(value) if isinstance(value, str) else value)
+
+
+def _is_a(cls: type[Any], value: Any) -> bool:
+    return isinstance(value, cls)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether this is a finite number: no NaN, no infinity, no integer that no float can hold, no bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
+def _whole(least: int, most: int) -> _Validator:
+    return _rule(f"a whole number from {least} to {most}", lambda value: _is_whole(value) and least <= value <= most)
+
+
+def _count(least: int) -> _Validator:
+    return _whole(least, 2**31 - 1)
+
+
+def _one_of(*choices: str) -> _Validator:
+    return _rule(" or ".join(choices), lambda value: isinstance(value, str) and value in choices)
+
+
+def _instance(cls: type[Any]) -> _Validator:
+    return _rule(cls.__name__, lambda value: _is_a(cls, value))
+
+
+def _url(*schemes: str) -> _Validator:
+    beginning = " or ".join(f"{scheme}://" for scheme in schemes)
+    rule = _rule(f"a URL beginning with {beginning}", lambda value: isinstance(value, str) and is_url(value, schemes))
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if isinstance(value, str) and "@" in value:
+            # Not repeated: what stands there may be a secret.
+            raise ConfigError(f"{attribute.name}: expected a URL without user and password, got one with '@'")
+        rule(instance, attribute, value)
+
+    return validate
+
+
+def _are_texts(value: Any) -> bool:
+    return _is_a(tuple, value) and all(map(_is_text, value))
+
+
+def _are_priorities(value: Any) -> bool:
+    return _is_a(Mapping, value) and all(map(_is_text, value)) and all(map(_is_whole, value.values()))
+
+
+_positive = _rule("a finite number above 0", lambda value: _is_number(value) and value > 0)
+_not_negative = _rule("a finite number of 0 or more", lambda value: _is_number(value) and value >= 0)
+_share = _rule("a number above 0 and up to 1", lambda value: _is_number(value) and 0 < value <= 1)
+_at_least_0, _at_least_1 = _count(0), _count(1)
+_seed = _whole(-(2**63), 2**63 - 1)
+_switch = _rule("True or False", lambda value: isinstance(value, bool))
+_text = _rule("a printable text", _is_text)
+_texts = _rule("a tuple of printable texts", _are_texts)
+_priorities = _rule("a whole number for each name of a channel", _are_priorities)
 
 
 @attrs.frozen(kw_only=True)
 class WireSettings:
     """Limits and deadlines of one connection."""
 
-    mode: Literal["split", "stock"] = "split"
+    mode: Literal["split", "stock"] = attrs.field(default="split", validator=_one_of("split", "stock"))
     """``split``: text frames are cut in batches ahead of trio-websocket; ``stock``: trio-websocket alone."""
     resolve_timeout_s: float = attrs.field(default=5.0, validator=_positive)
     dial_timeout_s: float = attrs.field(default=5.0, validator=_positive)
@@ -74,16 +155,16 @@ class WireSettings:
     upgrade_timeout_s: float = attrs.field(default=10.0, validator=_positive)
     send_timeout_s: float = attrs.field(default=5.0, validator=_positive)
     close_timeout_s: float = attrs.field(default=2.0, validator=_positive)
-    read_bytes: int = attrs.field(default=65536, validator=_positive)
+    read_bytes: int = attrs.field(default=65536, validator=_at_least_1)
     """Most bytes taken from the socket at once; also how much one batch may cost before others run."""
-    max_message_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=_positive)
-    max_fragments: int = attrs.field(default=64, validator=_positive)
-    max_handshake_bytes: int = attrs.field(default=1024 * 1024, validator=_positive)
-    max_pings_per_s: int = attrs.field(default=10, validator=_positive)
+    max_message_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=_at_least_1)
+    max_fragments: int = attrs.field(default=64, validator=_at_least_1)
+    max_handshake_bytes: int = attrs.field(default=1024 * 1024, validator=_at_least_1)
+    max_pings_per_s: int = attrs.field(default=10, validator=_at_least_1)
     """Pings of the peer answered in a second; a flood above it is read and dropped."""
-    ca_file: str | None = None
+    ca_file: str | None = attrs.field(default=None, validator=attrs.validators.optional(_text))
     """Extra trust anchor (PEM), for the simulated venue's throw-away certificate."""
-    allow_private_addresses: bool = False
+    allow_private_addresses: bool = attrs.field(default=False, validator=_switch)
     """Whether a host name may resolve to a loopback or private address (rebinding guard)."""
 
 
@@ -124,11 +205,11 @@ class BackoffSettings:
     """Longest extra pause after close code 1012 (service restart) or 1013 (try again later), which ask for one."""
     healthy_s: float = attrs.field(default=30.0, validator=_positive)
     """A connection that lived so long resets the count of failures."""
-    down_after: int = attrs.field(default=10, validator=_positive)
+    down_after: int = attrs.field(default=10, validator=_at_least_1)
     """``max_reconnect_attempts``: after so many failures in a row the line is reported down; attempts go on."""
     min_gap_s: float = attrs.field(default=1.0, validator=_not_negative)
     """Attempts of the process are at least so far apart (an immediate first retry aside)."""
-    max_attempts: int = attrs.field(default=100, validator=_positive)
+    max_attempts: int = attrs.field(default=100, validator=_at_least_1)
     window_s: float = attrs.field(default=600.0, validator=_positive)
     """At most ``max_attempts`` in ``window_s``, over all lines."""
 
@@ -139,18 +220,20 @@ class SubscriptionSettings:
 
     per_second: float = attrs.field(default=20.0, validator=_positive)
     """Requests a second at most; the venue refuses the tail of a faster burst (docs "WebSocket rate limits")."""
-    symbols_per_request: int = attrs.field(default=25, validator=_positive)
-    priorities: Mapping[str, int] = attrs.field(factory=lambda: dict(CHANNEL_PRIORITIES), hash=False)
+    symbols_per_request: int = attrs.field(default=25, validator=_at_least_1)
+    priorities: Mapping[str, int] = attrs.field(
+        factory=lambda: dict(CHANNEL_PRIORITIES), hash=False, validator=_priorities
+    )
     """Order in which channels are asked for on every connection: lowest first."""
     ack_timeout_s: float = attrs.field(default=5.0, validator=_positive)
     snapshot_timeout_s: float = attrs.field(default=10.0, validator=_positive)
-    retries: int = attrs.field(default=5, validator=_not_negative)
+    retries: int = attrs.field(default=5, validator=_at_least_0)
     """Retries per (channel, symbol) before it is reported refused; renewed on every new connection."""
     retry_pause_s: float = attrs.field(default=1.0, validator=_positive)
     grace_s: float = attrs.field(default=5.0, validator=_not_negative)
     """How long a symbol nobody listens to any more stays subscribed."""
     resync_window_s: float = attrs.field(default=60.0, validator=_positive)
-    resyncs_in_window: int = attrs.field(default=3, validator=_positive)
+    resyncs_in_window: int = attrs.field(default=3, validator=_at_least_1)
     """More resyncs of one book within the window raise an alarm and are spaced by ``resync_pause_s``."""
     resync_pause_s: float = attrs.field(default=5.0, validator=_positive)
     deep_resnapshot_s: float = attrs.field(default=300.0, validator=_positive)
@@ -161,23 +244,23 @@ class SubscriptionSettings:
 class FeedSettings:
     """Bounds between the engine and its consumers."""
 
-    inbox_batches: int = attrs.field(default=256, validator=_positive)
+    inbox_batches: int = attrs.field(default=256, validator=_at_least_1)
     """Batches a channel task may lag behind the reader before that channel is resynced."""
-    batch_messages: int = attrs.field(default=256, validator=_positive)
+    batch_messages: int = attrs.field(default=256, validator=_at_least_1)
     """Messages handled before other tasks get a turn."""
-    queue_events: int = attrs.field(default=10_000, validator=_positive)
+    queue_events: int = attrs.field(default=10_000, validator=_at_least_1)
     """Default capacity of a bounded subscription."""
-    history: int = attrs.field(default=10_000, validator=_positive)
+    history: int = attrs.field(default=10_000, validator=_at_least_1)
 
 
 @attrs.frozen(kw_only=True)
 class RestSettings:
     """The REST API: where it is and how far to lean on it."""
 
-    base_url: str = REST_URL
+    base_url: str = attrs.field(default=REST_URL, validator=_url("http", "https"))
     timeout_s: float = attrs.field(default=15.0, validator=_positive)
     """Total deadline of one call."""
-    max_retries: int = attrs.field(default=3, validator=_not_negative)
+    max_retries: int = attrs.field(default=3, validator=_at_least_0)
     rate_limit_buffer: float = attrs.field(default=0.8, validator=_share)
     """Share of the venue's rate limit that is used at most."""
 
@@ -186,9 +269,9 @@ class RestSettings:
 class PerformanceSettings:
     """What is traded between speed, size and age of data."""
 
-    enable_compression: bool = False
+    enable_compression: bool = attrs.field(default=False, validator=_switch)
     """Whether books are stored and transmitted in their short form."""
-    batch_size: int = attrs.field(default=100, validator=_positive)
+    batch_size: int = attrs.field(default=100, validator=_at_least_1)
     """Most events of one batch where a consumer asks for batches."""
     cache_ttl_s: float = attrs.field(default=300.0, validator=_not_negative)
     """How long an answer of the REST API may be served again."""
@@ -198,33 +281,39 @@ class PerformanceSettings:
 class SimulatedVenue:
     """The embedded venue: same bytes as the real one, in memory, from a seed."""
 
-    symbols: int = attrs.field(default=5, validator=_positive)
+    symbols: int = attrs.field(default=5, validator=_at_least_1)
     rate: float = attrs.field(default=50.0, validator=_positive)
     """Messages a second over all symbols."""
-    seed: int = 1
+    seed: int = attrs.field(default=1, validator=_seed)
 
 
 @attrs.frozen(kw_only=True)
 class Config:
     """Everything an engine needs to know before it starts."""
 
-    public_url: str = PUBLIC_V2_URL
+    public_url: str = attrs.field(default=PUBLIC_V2_URL, validator=_url("ws", "wss"))
     """WebSocket V2 endpoint of market data."""
-    private_url: str = PRIVATE_V2_URL
+    private_url: str = attrs.field(default=PRIVATE_V2_URL, validator=_url("ws", "wss"))
     """WebSocket V2 endpoint of balances, executions and orders."""
-    channels: tuple[str, ...] = ()
+    channels: tuple[str, ...] = attrs.field(default=(), validator=_texts)
     """Channels the configuration file names, in its order."""
-    symbols: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = attrs.field(default=(), validator=_texts)
     """Symbols the configuration file names, in its order."""
-    venue: SimulatedVenue | None = None
+    venue: SimulatedVenue | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_instance(SimulatedVenue))
+    )
     """Set: talk to an embedded simulated venue in memory instead of ``public_url``."""
-    wire: WireSettings = attrs.field(factory=WireSettings)
-    liveness: LivenessSettings = attrs.field(factory=LivenessSettings)
-    backoff: BackoffSettings = attrs.field(factory=BackoffSettings)
-    subscriptions: SubscriptionSettings = attrs.field(factory=SubscriptionSettings)
-    feed: FeedSettings = attrs.field(factory=FeedSettings)
-    rest: RestSettings = attrs.field(factory=RestSettings)
-    performance: PerformanceSettings = attrs.field(factory=PerformanceSettings)
+    wire: WireSettings = attrs.field(factory=WireSettings, validator=_instance(WireSettings))
+    liveness: LivenessSettings = attrs.field(factory=LivenessSettings, validator=_instance(LivenessSettings))
+    backoff: BackoffSettings = attrs.field(factory=BackoffSettings, validator=_instance(BackoffSettings))
+    subscriptions: SubscriptionSettings = attrs.field(
+        factory=SubscriptionSettings, validator=_instance(SubscriptionSettings)
+    )
+    feed: FeedSettings = attrs.field(factory=FeedSettings, validator=_instance(FeedSettings))
+    rest: RestSettings = attrs.field(factory=RestSettings, validator=_instance(RestSettings))
+    performance: PerformanceSettings = attrs.field(
+        factory=PerformanceSettings, validator=_instance(PerformanceSettings)
+    )
     startup_timeout_s: float = attrs.field(default=15.0, validator=_positive)
     """How long ``open_market`` waits for the first connection and the list of instruments."""
 

@@ -14,7 +14,6 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NewType
-from urllib.parse import urlsplit
 
 import attrs
 import cattrs
@@ -33,6 +32,7 @@ from kraken_engine.config import (
     Config,
     PerformanceSettings,
     RestSettings,
+    is_url,
 )
 from kraken_engine.config_yaml import Document, Path, Place, Value
 from kraken_engine.errors import ConfigError, shown
@@ -194,21 +194,11 @@ def _url(*schemes: str) -> Rule:
     def rule(value: Value) -> str:
         if isinstance(value, str) and "@" in value:
             raise _MismatchError("a URL without user and password", "one with '@', not shown")
-        if not isinstance(value, str) or not _is_url(value, schemes):
+        if not isinstance(value, str) or not is_url(value, schemes):
             raise _MismatchError(expected, _got(value))
         return value
 
     return rule
-
-
-def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    printable = text.isascii() and text.isprintable() and " " not in text
-    return printable and parts.scheme in schemes and bool(parts.hostname) and port != 0
 
 
 def _channel(value: Value) -> str:
