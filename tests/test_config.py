@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -11,9 +13,11 @@ from kraken_engine import config as config_module
 from kraken_engine.config import (
     BackoffSettings,
     Config,
+    FeedSettings,
     LivenessSettings,
     PerformanceSettings,
     RestSettings,
+    SimulatedVenue,
     SubscriptionSettings,
     WireSettings,
 )
@@ -28,6 +32,14 @@ NUMBERS = [
     for field in attrs.fields(cls)
     if field.type in ("float", "int") and field.name != "seed"
 ]
+PACKAGE = Path(config_module.__file__).parent
+ATTRIBUTES_READ = {
+    node.attr
+    for path in PACKAGE.rglob("*.py")
+    if path.parent != PACKAGE and "venue" not in path.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    if isinstance(node, ast.Attribute)
+}
 FIELDS = [(cls, field.name) for cls in CLASSES for field in attrs.fields(cls)]
 WHOLE = [(cls, field.name) for cls in CLASSES for field in attrs.fields(cls) if field.type == "int"]
 REAL = [(cls, field.name) for cls in CLASSES for field in attrs.fields(cls) if field.type == "float"]
@@ -174,3 +186,10 @@ def test_a_part_of_a_config_is_of_its_own_class() -> None:
 def test_a_simulated_venue_lists_whole_symbols() -> None:
     with pytest.raises(ConfigError, match=r"^symbols: expected a whole number from 1 to \d+, got 2\.5$"):
         Config.simulated(symbols=2.5)  # type: ignore[arg-type]  # what a caller without a type checker may write
+
+
+@pytest.mark.parametrize(
+    "cls", [WireSettings, LivenessSettings, BackoffSettings, SubscriptionSettings, FeedSettings, SimulatedVenue]
+)
+def test_every_setting_of_market_data_is_read_by_the_engine(cls: type[Any]) -> None:
+    assert [field.name for field in attrs.fields(cls) if field.name not in ATTRIBUTES_READ] == []

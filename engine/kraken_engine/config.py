@@ -248,9 +248,6 @@ class FeedSettings:
     """Batches a channel task may lag behind the reader before that channel is resynced."""
     batch_messages: int = attrs.field(default=256, validator=_at_least_1)
     """Messages handled before other tasks get a turn."""
-    queue_events: int = attrs.field(default=10_000, validator=_at_least_1)
-    """Default capacity of a bounded subscription."""
-    history: int = attrs.field(default=10_000, validator=_at_least_1)
 
 
 @attrs.frozen(kw_only=True)
