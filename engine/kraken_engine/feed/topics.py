@@ -5,6 +5,7 @@ A topic says which state or stream is wanted; it knows nothing of lines, sockets
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import attrs
@@ -16,13 +17,18 @@ from kraken_engine.state.subscriptions import SubscriptionKey
 
 __all__ = ["HEALTH_KEY", "Book", "Candles", "Health", "Instruments", "Ticker", "Topic", "Trades"]
 
+_SYMBOL = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
 _SYMBOL_MAX = 24
 
 
 def _symbol(_: object, __: attrs.Attribute[str], value: object) -> None:
-    fits = isinstance(value, str) and value.count("/") == 1 and value.isascii() and 3 <= len(value) <= _SYMBOL_MAX
-    if not fits or not all(c.isalnum() or c in "./_-" for c in str(value)):
+    if not isinstance(value, str) or len(value) > _SYMBOL_MAX or not _SYMBOL.fullmatch(value):
         raise UsageError(f"symbol: expected BASE/QUOTE such as BTC/USD, got {shown(value)}")
+
+
+def _one_of(value: object, known: tuple[int, ...]) -> bool:
+    # 10.0 and True are equal to an integer, but are something else on the wire.
+    return type(value) is int and value in known
 
 
 @attrs.frozen
@@ -59,7 +65,7 @@ class Book:
     depth: int = 10
 
     def __attrs_post_init__(self) -> None:
-        if self.depth not in BOOK_DEPTHS:
+        if not _one_of(self.depth, BOOK_DEPTHS):
             raise UsageError(f"depth: expected one of {BOOK_DEPTHS}, got {shown(self.depth)}")
 
     @property
@@ -98,7 +104,7 @@ class Candles:
     interval_min: int = 1
 
     def __attrs_post_init__(self) -> None:
-        if self.interval_min not in CANDLE_INTERVALS_MIN:
+        if not _one_of(self.interval_min, CANDLE_INTERVALS_MIN):
             raise UsageError(f"interval_min: expected one of {CANDLE_INTERVALS_MIN}, got {shown(self.interval_min)}")
 
     @property
