@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -164,6 +165,29 @@ def test_a_deeper_reader_widens_the_book_for_all_without_a_wrong_price() -> None
                 assert all(len(book.bids) <= 10 for book in narrow)
             statistics = market.statistics()
             assert statistics.books_mismatched == 0
+
+    in_world(scenario)
+
+
+def test_a_line_that_is_down_says_when_it_tries_again_and_does() -> None:
+    async def scenario(world: World) -> None:
+        dials: list[float] = []
+
+        def note(kind: str, _: tuple[object, ...]) -> None:
+            if kind == "dial":
+                dials.append(trio.current_time())
+
+        async with (
+            world.open_market() as market,
+            market.feed.subscribe(market.health, on_full=Bounded()) as events,
+        ):
+            world.trace.observe(note)
+            world.network.take_down("*")
+            downs = [event for event in await read_for(60, events) if isinstance(event, LineDown)]
+        assert len(downs) > 10
+        for down, dialled in zip(downs, dials, strict=False):
+            assert dialled == pytest.approx(down.at_s + down.retry_in_s, abs=0.1)
+        assert all(b - a >= 1.0 - 1e-6 for a, b in itertools.pairwise(dials[1:])), "the gap between attempts counts"
 
     in_world(scenario)
 

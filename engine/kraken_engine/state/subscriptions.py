@@ -281,10 +281,12 @@ class Subscriptions:
         A message names its symbol, and a candle its interval, but neither the depth of its book nor the trigger of
         its ticker. So a book subscribed at another depth first has to go, without its grace period.
         """
-        key = entry.key
+        key, stream = entry.key, self._of_stream(entry.key)
+        if len(stream) == 1:  # itself: nearly always, and this is asked often
+            return []
         return [
             rival
-            for rival in self._of_stream(key)
+            for rival in stream
             if not rival.wanted and rival.phase is not _Phase.ABSENT and rival.key.interval == key.interval
         ]
 

@@ -17,7 +17,7 @@ from kraken_engine.errors import DecodeError
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.model import Instrument
 from kraken_engine.monitor.kpis import Kpis
-from kraken_engine.normalise.events import InstrumentUpdate, LineUp, Notice, Refused
+from kraken_engine.normalise.events import Event, InstrumentUpdate, LineUp, Notice, Refused, Resync
 from kraken_engine.runtime import Runtime
 from kraken_engine.state.channels import (
     BookChannel,
@@ -205,6 +205,7 @@ class Line:
         now = self.now()
         self.subscriptions.disconnected(now=now)
         self.kpis.line_down(self.name, now=now)
+        self.kpis.error(now=now)
         for view in self.views.values():
             for key, outcome in view.lose(why, now=now, line_down=True):
                 if not isinstance(outcome, Restore):
@@ -245,6 +246,12 @@ class Line:
         self.counters.handled += messages
         now = self.now()
         self.kpis.messages(messages, latency_s=now - received_s, now=now)
+
+    def publish(self, key: StreamKey, event: Event) -> None:
+        """Publish what happened to a stream, and count what went wrong."""
+        if isinstance(event, Resync):
+            self.kpis.error(now=event.at_s)
+        self.publisher.publish(key, event)
 
     def tell(self, notice: Notice) -> None:
         """Publish a notice about a subscription to the readers of the stream it concerns."""

@@ -15,6 +15,7 @@ outbound       channels, liveness to writer     pings and requests to subscribe 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -56,7 +57,6 @@ _CHANNEL_OF: dict[type, str] = {
 }
 _JUNK_FRAMES = 3
 _JUNK_WINDOW_S = 10.0
-_OUTBOUND_COMMANDS = 1024
 
 
 @attrs.frozen
@@ -75,24 +75,32 @@ class Batch:
     received_s: float
 
 
-@attrs.frozen
-class Ping:
-    """To the writer: ask the venue for a sign of life."""
+class Outbound:
+    """What the writer is asked for: it coalesces, so it never overflows, whoever asks and however often.
 
+    The memory channel holds one token: there is something to look at.
+    """
 
-@attrs.frozen
-class Again:
-    """To the writer: subscribe anew to what stands behind this stream."""
+    def __init__(self) -> None:
+        self.ping = False
+        """Ask the venue for a sign of life."""
+        self.again: dict[StreamKey, None] = {}
+        """Subscribe anew to what stands behind these streams."""
+        self._send, self._receive = trio.open_memory_channel[None](1)
 
-    key: StreamKey
+    def poke(self) -> None:
+        """Let the writer look at this, and at the wishes of its line."""
+        with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            self._send.send_nowait(None)
 
+    async def poked(self) -> None:
+        """Wait for the next poke."""
+        await self._receive.receive()
 
-@attrs.frozen
-class Wake:
-    """To the writer: the wishes changed, look at them."""
-
-
-Command = Ping | Again | Wake
+    def close(self) -> None:
+        """Close both ends."""
+        self._send.close()
+        self._receive.close()
 
 
 async def run_session(line: Line) -> LineError:
@@ -130,7 +138,7 @@ class _Session:
         self.scope: trio.CancelScope | None = None
         self.reason: LineError | None = None
         self.liveness = Liveness(line.config.liveness)
-        self.outbound_send, self.outbound_receive = trio.open_memory_channel[Command](_OUTBOUND_COMMANDS)
+        self.outbound = Outbound()
         self.inbox_send: dict[str, trio.MemorySendChannel[Batch]] = {}
         self.inbox_receive: dict[str, trio.MemoryReceiveChannel[Batch]] = {}
         self.overrun: dict[str, bool] = {}
@@ -167,19 +175,19 @@ class _Session:
 
     def close(self) -> None:
         """Close every channel end this session made."""
-        self.outbound_send.close()
-        self.outbound_receive.close()
+        self.outbound.close()
         for channel, send in self.inbox_send.items():
             send.close()
             self.inbox_receive[channel].close()
 
     def poke(self) -> None:
         """Let the writer look at the wishes of the line."""
-        self.ask(Wake())
+        self.outbound.poke()
 
     def again(self, key: StreamKey) -> None:
         """Let the writer subscribe anew to what stands behind ``key``."""
-        self.ask(Again(key))
+        self.outbound.again[key] = None
+        self.outbound.poke()
 
     def settle(self, outcomes: Iterable[Outcome]) -> None:
         """Publish what happened, and ask anew for what only a snapshot heals."""
@@ -187,7 +195,7 @@ class _Session:
             if isinstance(outcome, Restore):
                 self.again(key)
             else:
-                self.line.publisher.publish(key, outcome)
+                self.line.publish(key, outcome)
 
     def prove_suspects(self, *, now: float) -> None:
         """Ask anew for streams that stayed quiet since the line spoke again: only data makes them live."""
@@ -198,13 +206,10 @@ class _Session:
                 if self.line.publisher.freshness.stale(key) is not None:
                     self.again(key)
 
-    def ask(self, command: Command) -> bool:
-        """Hand a command to the writer; return False when its queue is full (who asks, asks again later)."""
-        try:
-            self.outbound_send.send_nowait(command)
-        except (trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
-            return False
-        return True
+    def ping(self) -> None:
+        """Let the writer ask the venue for a sign of life."""
+        self.outbound.ping = True
+        self.outbound.poke()
 
     def judge(self, *, now: float) -> None:
         """Look at the silence of the connection, and act on what it means."""
@@ -214,7 +219,7 @@ class _Session:
         for action in actions:
             match action:
                 case SendPing():
-                    self.ask(Ping())
+                    self.ping()
                 case MarkStale(reason=reason):
                     for key in line.stream_keys():
                         line.publisher.suspect(key, reason, now=now)
@@ -263,15 +268,17 @@ class _Session:
             else:
                 sorted_[channel] = [message]
         for channel, messages in sorted_.items():
-            self._hand_over(channel, Batch(messages, received_s))
+            self.hand_over(channel, Batch(messages, received_s))
 
-    def _hand_over(self, channel: str, batch: Batch) -> None:
+    def hand_over(self, channel: str, batch: Batch) -> None:
+        """Put a batch into an inbox; an empty one lets the channel's task look at what is due."""
         try:
             self.inbox_send[channel].send_nowait(batch)
         except trio.WouldBlock:
             if batch.messages:
                 self.overrun[channel] = True
                 self.line.counters.overruns += 1
+                self.line.kpis.error(now=batch.received_s)
 
     def _keep_books(self, message: Any, received_s: float) -> None:
         """Handle what is no market data: replies, the venue's state. A heartbeat has done its work by arriving."""
@@ -281,7 +288,7 @@ class _Session:
             self.poke()
             if message.channel in self.inbox_send:
                 # A confirmed subscription may have started a deadline, which its channel's task must get to know.
-                self._hand_over(message.channel, Batch([], received_s))
+                self.hand_over(message.channel, Batch([], received_s))
         elif type(message) is StatusMessage:
             status = venue_status(message, at_s=received_s, reject=line.reject)
             if status is not None:
@@ -309,9 +316,15 @@ class _Session:
 
 async def _run_writer(session: _Session, websocket: WebSocket) -> None:
     """Send what is due: subscriptions in their order and at their pace, and pings. Ends with the session."""
-    line = session.line
-    while True:
-        try:
+    line, outbound = session.line, session.outbound
+    try:
+        while True:
+            if outbound.ping:
+                outbound.ping = False
+                await websocket.send(encode_request("ping", None, None))
+            again, outbound.again = outbound.again, {}
+            for key in again:
+                line.subscribe_again(key)
             for request in line.subscriptions.due(now=line.now()):
                 await websocket.send(encode_request(request.method, request.params, request.req_id))
                 session.liveness.sent(now=line.now())
@@ -320,16 +333,10 @@ async def _run_writer(session: _Session, websocket: WebSocket) -> None:
                 line.tell(notice)
             line.publisher.flush()
             due = line.subscriptions.next_due(now=line.now())
-            command: Command = Wake()
             with trio.move_on_at(math.inf if due is None else due):
-                command = await session.outbound_receive.receive()
-            if isinstance(command, Ping):
-                await websocket.send(encode_request("ping", None, None))
-            elif isinstance(command, Again):
-                line.subscribe_again(command.key)
-        except LineError as error:
-            session.end(error)
-            return
+                await outbound.poked()
+    except LineError as error:
+        session.end(error)
 
 
 async def _run_liveness(session: _Session) -> None:
@@ -366,7 +373,7 @@ async def _run_channel(session: _Session, channel: str) -> None:
 def _apply(session: _Session, view: ChannelView, batch: Batch) -> None:
     line = session.line
     received_s = batch.received_s
-    publish = line.publisher.publish
+    publish = line.publish
     for message in batch.messages:
         if type(message) is Lost:
             session.settle(view.lose(message.why, now=received_s, symbol=message.symbol))
@@ -378,6 +385,7 @@ def _apply(session: _Session, view: ChannelView, batch: Batch) -> None:
                 publish(key, outcome)
                 if isinstance(outcome, InstrumentUpdate):
                     session.settle(line.instruments_changed(outcome))
+                    session.hand_over("book", Batch([], received_s))  # it may have something due now
         if message.type == "snapshot":
             line.arrived(view.channel, message)
     line.handled(len(batch.messages), received_s)

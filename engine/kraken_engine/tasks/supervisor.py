@@ -19,14 +19,12 @@ async def run_line(line: Line, budget: ConnectBudget) -> None:
     bugs end it: every failure of the network is a reason to try again.
     """
     backoff = line.backoff
-    pause_s = 0.0
-    immediate = False
+    await trio.sleep(budget.reserve(now=line.now()))
     while True:
-        await trio.sleep(pause_s + budget.reserve(now=line.now() + pause_s, immediate=immediate))
         reason = await run_session(line)
         line.disconnected(str(reason))
         pause_s = backoff.failed(now=line.now(), floor_s=backoff.floor_s(reason))
-        immediate = pause_s == 0.0
+        pause_s += budget.reserve(now=line.now() + pause_s, immediate=pause_s == 0.0)
         line.publisher.announce(
             LineDown(
                 at_s=line.now(),
@@ -37,3 +35,4 @@ async def run_line(line: Line, budget: ConnectBudget) -> None:
             )
         )
         line.publisher.flush()
+        await trio.sleep(pause_s)

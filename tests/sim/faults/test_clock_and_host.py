@@ -132,7 +132,7 @@ def test_fault_64_a_consumer_that_stops_reading_costs_only_itself() -> None:
                 await anext(strict)
             lagged, following = await anext(dropping), await anext(dropping)
             assert isinstance(lagged, Lagged)
-            assert isinstance(following, MarketEvent)
+            assert isinstance(following, (MarketEvent, Live)), "it goes on with what is left, notices first"
             delivered = len(scene.recorder.all(MarketEvent, start))
             assert abs(lagged.lost + 100 - delivered) <= len(topics), "what is not queued is counted as lost"
             latest = {symbol: feed.latest(Book(symbol)).value for symbol in scene.symbols}
