@@ -192,6 +192,23 @@ def test_a_line_that_is_down_says_when_it_tries_again_and_does() -> None:
     in_world(scenario)
 
 
+@pytest.mark.parametrize("checkpoints", range(0, 40, 3))
+def test_whenever_a_book_gets_deeper_the_first_deep_book_is_whole(checkpoints: int) -> None:
+    async def scenario(world: World) -> None:
+        async with world.open_market() as market:
+            symbol = world.exchange.symbols[0]
+            async with market.feed.subscribe(Book(symbol)):
+                for _ in range(checkpoints):
+                    await trio.lowlevel.checkpoint()
+                async with market.feed.subscribe(Book(symbol, 100), on_full=Bounded()) as deep:
+                    books = [e.book for e in await read_for(20, deep) if isinstance(e, BookUpdate)]
+            assert [len(book.bids) >= 50 for book in books if book.depth == 100] == [True] * len(books)
+            assert books
+            assert market.statistics().books_mismatched == 0
+
+    in_world(scenario)
+
+
 def test_a_venue_that_cannot_be_reached_is_a_startup_error_with_every_reason() -> None:
     async def scenario(world: World) -> None:
         world.network.take_down("*")

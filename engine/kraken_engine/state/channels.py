@@ -80,8 +80,8 @@ class ChannelView(Protocol):
         """
         ...
 
-    def confirmed(self, symbol: str | None, *, now: float) -> None:
-        """Note that the venue confirmed a subscription."""
+    def confirmed(self, symbol: str | None, *, depth: int | None, now: float) -> None:
+        """Note that the venue confirmed a subscription (of a book: at ``depth``)."""
         ...
 
     def tick(self, *, now: float) -> list[Outcome]:
@@ -128,7 +128,7 @@ class _Simple(abc.ABC, Generic[S]):
                 outcomes.append((key, Restore(why)))
         return outcomes
 
-    def confirmed(self, symbol: str | None, *, now: float) -> None:
+    def confirmed(self, symbol: str | None, *, depth: int | None, now: float) -> None:
         pass
 
     def tick(self, *, now: float) -> list[Outcome]:  # noqa: ARG002 - nothing is ever due here
@@ -257,6 +257,8 @@ class BookChannel:
     _syncs: dict[str, tuple[StreamKey, BookSync]] = attrs.field(
         factory=dict[str, tuple[StreamKey, BookSync]], init=False
     )
+    _foreign: dict[str, None] = attrs.field(factory=dict[str, None], init=False)
+    """Symbols whose messages are still those of another depth: a message does not say which it belongs to."""
     _retired_verified: int = attrs.field(default=0, init=False)
     _retired_mismatched: int = attrs.field(default=0, init=False)
     _restless: dict[str, None] = attrs.field(factory=dict[str, None], init=False)
@@ -267,7 +269,10 @@ class BookChannel:
         assert subscription.symbol is not None
         assert subscription.depth is not None
         symbol = subscription.symbol
+        another_depth = symbol in self._syncs
         self.drop(key)
+        if another_depth:
+            self._foreign[symbol] = None
         sync = BookSync(symbol, subscription.depth, self.settings)
         known = self.instrument(symbol)
         if known is not None:
@@ -279,6 +284,7 @@ class BookChannel:
         symbol = str(key[1])
         found = self._syncs.pop(symbol, None)
         self._restless.pop(symbol, None)
+        self._foreign.pop(symbol, None)
         if found is not None:
             counted = found[1].statistics()
             self._retired_verified += counted.verified
@@ -308,23 +314,28 @@ class BookChannel:
             if found is None:
                 self.unsubscribed += 1
                 continue
+            if data.symbol in self._foreign:
+                continue
             key, sync = found
             self._collect(key, sync, sync.receive(data, snapshot=snapshot, now=received_s), outcomes, received_s)
         return outcomes
 
     def lose(self, why: str, *, now: float, symbol: str | None = None, line_down: bool = False) -> list[Outcome]:
         """Mark the book of ``symbol``, or every book of this line, as unsynchronised."""
+        if line_down:
+            self._foreign.clear()
         outcomes: list[Outcome] = []
         for name in list(self._syncs) if symbol is None else [symbol] if symbol in self._syncs else []:
             key, sync = self._syncs[name]
             self._collect(key, sync, sync.lose(why, now=now, resubscribe=not line_down), outcomes, now)
         return outcomes
 
-    def confirmed(self, symbol: str | None, *, now: float) -> None:
+    def confirmed(self, symbol: str | None, *, depth: int | None, now: float) -> None:
         """Expect the snapshot from now on: the venue confirmed the subscription."""
         found = self._syncs.get(symbol or "")
-        if found is not None:
+        if found is not None and depth in (None, found[1].depth):
             _, sync = found
+            self._foreign.pop(sync.symbol, None)
             sync.subscribed(now=now)
             self._note_due(sync)
 

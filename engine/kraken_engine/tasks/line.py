@@ -230,7 +230,7 @@ class Line:
             self.tell(notice)
         view = self.views.get(ack.channel or "")
         if view is not None and ack.success and ack.method == "subscribe":
-            view.confirmed(ack.symbol, now=now)
+            view.confirmed(ack.symbol, depth=ack.depth, now=now)
 
     def arrived(self, channel: str, message: Any) -> None:
         """A snapshot is here: its subscription has done what it was asked for."""
