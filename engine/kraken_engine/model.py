@@ -50,7 +50,7 @@ class Integrity(enum.Enum):
     """How far a value may be trusted."""
 
     VERIFIED = "verified"
-    """A checksum over it matched, or its sequence is complete."""
+    """A checksum over it matched, or its sequence is complete. Of a book: its ten best levels a side, no further."""
     UNVERIFIED = "unverified"
     """The venue gives nothing to check it with."""
     RESYNCING = "resyncing"
