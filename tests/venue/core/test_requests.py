@@ -63,7 +63,14 @@ def sub(**params: Any) -> bytes:
         ("public", b'{"method":"ping","req_id":"1"}', "Req_id field must be a number_integer", "ping", None),
         ("public", b'{"method":"subscribe","params":[]}', "Params field must be an object", "subscribe", None),
         ("public", sub(channel="book", symbol="BTC/USD"), "Symbol field must be an array", "subscribe", None),
-        ("public", sub(channel="book", symbol=[5]), "Symbol field must be an array", "subscribe", None),
+        ("public", sub(channel="book", symbol=[5]), "Symbol field must be an array of strings", "subscribe", None),
+        (
+            "public",
+            sub(channel="book", symbol=["BTC/USD", None]),
+            "Symbol field must be an array of strings",
+            "subscribe",
+            None,
+        ),
         ("public", sub(channel="book"), "Symbol(s) not found", "subscribe", None),
         ("public", sub(channel="book", symbol=[]), "Symbol(s) not found", "subscribe", None),
         (
@@ -107,6 +114,27 @@ def sub(**params: Any) -> bytes:
             "Event_trigger field must be one of trades, bbo",
             "subscribe",
             "BTC/USD",
+        ),
+        (
+            "public",
+            sub(channel="instrument", execution_venue="mars"),
+            "Execution_venue field must be one of international, bitnomial-exchange",
+            "subscribe",
+            None,
+        ),
+        (
+            "public",
+            sub(channel="instrument", execution_venue=["international"]),
+            "Execution_venue field must be one of international, bitnomial-exchange",
+            "subscribe",
+            None,
+        ),
+        (
+            "public",
+            sub(channel="instrument", include_tokenized_assets="yes"),
+            "Include_tokenized_assets field must be a boolean",
+            "subscribe",
+            None,
         ),
         (
             "public",
@@ -192,6 +220,12 @@ def test_instrument_needs_no_symbol_and_is_acked_once() -> None:
     assert snapshot["type"] == "snapshot"
     (ack,) = ask(session, 0.2, "unsubscribe", params={"channel": "instrument"})
     assert ack["result"] == {"channel": "instrument"}
+
+
+def test_instrument_takes_the_venues_that_the_documentation_names() -> None:
+    for name in ("international", "bitnomial-exchange"):
+        params = {"channel": "instrument", "execution_venue": name, "include_tokenized_assets": True}
+        assert ask(opened().connect("public", 0.0), 0.1, "subscribe", params=params)[1]["success"]
 
 
 @given(

@@ -69,6 +69,12 @@ _PARAMS: dict[str, tuple[str, ...]] = {
 }
 """Parameters of the public channels besides ``channel``."""
 
+_CHOICES = {
+    "event_trigger": ("trades", "bbo"),
+    "execution_venue": ("international", "bitnomial-exchange"),
+}
+"""Parameters that take one of a few words."""
+
 _WARNINGS = {
     "ohlc": ["timestamp is deprecated, use interval_begin"],
     "instrument": ["tick_size is deprecated, use price_increment"],
@@ -236,7 +242,8 @@ def _symbols(request: Request, params: dict[str, Any]) -> tuple[str, ...]:
     try:
         return tuple(msgspec.convert(value, list[str]))
     except msgspec.ValidationError:
-        raise Refused("Symbol field must be an array", method=request.method, req_id=request.req_id) from None
+        error = "Symbol field must be an array" + (" of strings" if isinstance(value, list) else "")
+        raise Refused(error, method=request.method, req_id=request.req_id) from None
 
 
 def _mistake(method: str, channel: str, params: dict[str, Any]) -> str | None:
@@ -248,12 +255,12 @@ def _mistake(method: str, channel: str, params: dict[str, Any]) -> str | None:
             return f"Unsupported field: {name!r} for the given msg type: {method}"
         if name in ("depth", "interval") and (not isinstance(value, int) or isinstance(value, bool)):
             return f"{name.capitalize()} field must be a number_integer"
-        if name == "snapshot" and not isinstance(value, bool):
-            return "Snapshot field must be a boolean"
+        if name in ("snapshot", "include_tokenized_assets") and not isinstance(value, bool):
+            return f"{name.capitalize()} field must be a boolean"
         if name == "depth" and value not in DEPTHS:
             return "Subscription depth not supported"
         if name == "interval" and value not in INTERVALS:
             return "Subscription ohlc interval not supported"
-        if name == "event_trigger" and value not in ("trades", "bbo"):
-            return "Event_trigger field must be one of trades, bbo"
+        if name in _CHOICES and value not in _CHOICES[name]:
+            return f"{name.capitalize()} field must be one of {', '.join(_CHOICES[name])}"
     return None
