@@ -236,6 +236,8 @@ def test_spread_has_prices_and_the_time_of_the_last_row(exchange: Exchange) -> N
         ("Depth", {"pair": "XBTUSD", "count": "501"}, "EGeneral:Invalid arguments:count"),
         ("Depth", {"pair": "XBTUSD", "count": "x"}, "EGeneral:Invalid arguments:count"),
         ("Depth", {"pair": "XBTUSD,ETHUSD"}, "EQuery:Unknown asset pair"),
+        ("AssetPairs", {"info": "zzz"}, "EGeneral:Invalid arguments"),
+        ("AssetPairs", {"pair": "XBTUSD", "info": ""}, "EGeneral:Invalid arguments"),
         ("Trades", {"pair": "XBTUSD", "count": "0"}, "EGeneral:Invalid arguments:count"),
         ("Trades", {"pair": "XBTUSD", "since": "9" * 40}, "EGeneral:Invalid arguments:since"),
     ],
@@ -251,3 +253,48 @@ def test_private_methods_know_no_key_and_other_paths_nothing(exchange: Exchange)
     assert (private.status, private.body) == (200, b'{"error":["EAPI:Invalid key"]}')
     assert exchange.rest(RestRequest(method="GET", path="/"), 5.0).status == 404
     assert exchange.rest(RestRequest(method="DELETE", path="/0/public/Time"), 5.0).status == 405
+
+
+@pytest.mark.parametrize("info", ["info", "leverage", "fees", "margin"])
+def test_asset_pairs_take_the_kinds_of_info_that_the_documentation_names(exchange: Exchange, info: str) -> None:
+    assert list(result(exchange, "AssetPairs", pair="XBTUSD", info=info)) == ["XXBTZUSD"]
+
+
+def posted(exchange: Exchange, body: bytes, **headers: str) -> dict[str, Any]:
+    query = {"pair": "XBTUSD", "count": "3"}
+    request = RestRequest(method="POST", path="/0/public/Depth", query=query, headers=headers, body=body)
+    response = exchange.rest(request, 5.0)
+    assert response.status == 200
+    got: dict[str, Any] = json.loads(response.body)
+    return got
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "Application/X-WWW-Form-Urlencoded; charset=utf-8"]
+)
+def test_a_posted_form_is_taken_like_the_query_string_and_before_it(exchange: Exchange, content_type: str) -> None:
+    book = posted(exchange, b"pair=BTC%2FUSD&count=2", **{"content-type": content_type})["result"]["BTC/USD"]
+    assert len(book["asks"]) == 2
+    book = posted(exchange, b"pair=BTC%2FUSD")["result"]["BTC/USD"]
+    assert len(book["asks"]) == 3
+    assert len(posted(exchange, b"")["result"]["XXBTZUSD"]["asks"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'{"pair":"BTC/USD"}', "application/json"),
+        (b'{"pair":"BTC/USD"}', "application/x-www-form-urlencoded"),
+        (b"\xff=\xff", "application/x-www-form-urlencoded"),
+        (b"pair=%ff", "application/x-www-form-urlencoded"),
+        (b"&".join([b"a=1"] * 101), "application/x-www-form-urlencoded"),
+    ],
+)
+def test_a_posted_body_that_is_no_form_is_refused(exchange: Exchange, body: bytes, content_type: str) -> None:
+    assert posted(exchange, body, **{"content-type": content_type}) == {"error": ["EGeneral:Invalid arguments"]}
+
+
+def test_a_body_of_a_get_says_nothing(exchange: Exchange) -> None:
+    query = {"pair": "XBTUSD"}
+    request = RestRequest(method="GET", path="/0/public/Depth", query=query, body=b"pair=ETHUSD")
+    assert list(json.loads(exchange.rest(request, 5.0).body)["result"]) == ["XXBTZUSD"]

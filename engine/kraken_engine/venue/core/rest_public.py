@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
+import attrs
 import msgspec
 
 from kraken_engine.venue.core.candles import INTERVALS, Candle
@@ -25,6 +27,12 @@ _HEADERS = {"content-type": "application/json"}
 
 _PRICE_DECIMALS = 5
 """Prices have at least so many decimals outside OHLC."""
+
+_INFO = ("info", "leverage", "fees", "margin")
+"""What ``info`` may ask of ``AssetPairs``; every kind is answered in full."""
+
+_FORM = "application/x-www-form-urlencoded"
+_MOST_FORM_FIELDS = 100
 
 _Answer = dict[str, Any]
 
@@ -71,7 +79,7 @@ class PublicRest:
         if request.method not in ("GET", "POST"):
             return _json({"error": ["EGeneral:Unknown method"]}, 405)
         try:
-            return _json({"error": [], "result": endpoint(request, wall_ns)})
+            return _json({"error": [], "result": endpoint(_with_form(request), wall_ns)})
         except _Failed as failed:
             return _json({"error": [str(failed)]})
 
@@ -94,6 +102,8 @@ class PublicRest:
 
     def _asset_pairs(self, request: RestRequest, _: int) -> _Answer:
         asked = request.query.get("pair")
+        if request.query.get("info", "info") not in _INFO:
+            raise _Failed("EGeneral:Invalid arguments")
         if asked is None:
             modern = request.query.get("assetVersion") == "1"
             pairs = [listing.pair for listing in self._listings]
@@ -187,6 +197,29 @@ class PublicRest:
 
 def _json(value: _Answer, status: int = 200) -> RestResponse:
     return RestResponse(status=status, headers=_HEADERS, body=msgspec.json.encode(value))
+
+
+def _with_form(request: RestRequest) -> RestRequest:
+    """Return the request with the fields of a posted form among those of its query string.
+
+    The documentation lists GET alone, but forbids no POST, and a widespread client (krakenex) posts every question,
+    without a content type. A body passed over in silence would be answered with something else than was asked.
+    """
+    if request.method != "POST" or not request.body:
+        return request
+    if request.headers.get("content-type", _FORM).partition(";")[0].strip().lower() != _FORM:
+        raise _Failed("EGeneral:Invalid arguments")
+    try:
+        fields = parse_qsl(
+            request.body.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=_MOST_FORM_FIELDS,
+        )
+    except ValueError:
+        raise _Failed("EGeneral:Invalid arguments") from None
+    return attrs.evolve(request, query={**request.query, **dict(fields)})
 
 
 def _integer(request: RestRequest, name: str, default: int) -> int:
