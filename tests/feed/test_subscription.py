@@ -238,7 +238,7 @@ async def test_big_batches_let_others_run_as_well() -> None:
         nursery.start_soon(other)
         for _ in range(5):
             await subscription.take_batch(1000, 0.0)
-        assert turns >= 3
+        assert turns >= 2, "four turns at least, of which two may go to starting"
 
 
 async def test_a_cancelled_reader_takes_nothing() -> None:
