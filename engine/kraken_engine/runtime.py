@@ -17,6 +17,8 @@ import random
 import signal
 import socket
 import stat
+import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -37,6 +39,7 @@ __all__ = [
     "real_runtime",
     "seeded_rng",
     "wait_interrupted",
+    "write_output",
 ]
 
 Rng = random.Random
@@ -204,12 +207,39 @@ def real_runtime() -> Runtime:
     )
 
 
-async def wait_interrupted(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Return when somebody asks this process to end: SIGINT (the keyboard) or SIGTERM (a supervisor).
+async def wait_interrupted(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> signal.Signals:
+    """Return when somebody asks this process to end: SIGINT (the keyboard) or SIGTERM (a supervisor); say which.
 
     Started once the signals are caught; before that, and afterwards, they do what they always did.
     """
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
-        async for _ in signals:
-            return
+        return signal.Signals(await anext(aiter(signals)))
+
+
+_OUTPUT = threading.Lock()
+"""Held while something is written, so that nothing else gets into the middle of it."""
+
+
+async def write_output(text: str) -> None:
+    """Write ``text`` to standard output, all of it, while other tasks run: a thread waits for a slow reader.
+
+    Cancelling gives up waiting, not writing: how much of ``text`` comes out is then open, and later calls wait for it.
+
+    Raises:
+        OSError: nobody reads any more, the disk is full, ...
+    """
+    await trio.to_thread.run_sync(_write_output, text, abandon_on_cancel=True)
+
+
+def _write_output(text: str) -> None:
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # what a notebook or a test puts in the place of a file
+        sys.stdout.write(text)
+        return
+    # Not through the buffer of sys.stdout: at exit Python waits for its lock, which a forgotten thread would hold.
+    rest = memoryview(text.encode())
+    with _OUTPUT:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]

@@ -1,7 +1,7 @@
 """The command line as a whole: which commands there are, and what becomes of an error.
 
 Whatever goes wrong is one line on the error output and an exit code (2: an argument or a file is wrong; 1: the world
-or a check is; 130: the keyboard); a traceback means a bug of ours.
+or a check is; 130 and 143: SIGINT and SIGTERM); a traceback means a bug of ours.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import contextlib
 import importlib.metadata
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 from cyclopts import App, CycloptsError
 
 from kraken_engine.cli.demo import demo
+from kraken_engine.cli.output import OutputFailed
 from kraken_engine.cli.replay import replay
 from kraken_engine.cli.sim import sim
 from kraken_engine.cli.venue import venue
@@ -47,20 +49,24 @@ for _command in (demo, venue, watch, replay, sim):
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # started with it closed (``>&-``)
+        return _complain("standard output: closed", BAD_INPUT)
     try:
         result = app(arguments)
         sys.stdout.flush()
     except CycloptsError as error:
         return _complain(str(error), BAD_INPUT)
-    except BrokenPipeError:
-        # Whoever read our output has left (``| head``): nothing to say, and nobody to say it to.
-        with contextlib.suppress(BrokenPipeError):
-            sys.stdout.close()
-        return 0
     except KeyboardInterrupt:
         return INTERRUPTED
-    except EngineFailed:
-        raise
+    except OutputFailed as error:
+        return _abandon_output(error)
+    except OSError as error:  # the help of a command; the commands themselves let no other one out
+        return _abandon_output(OutputFailed(error))
+    except EngineFailed as error:
+        failure = _output_failure(error)
+        if failure is None:
+            raise
+        return _abandon_output(failure)
     except (ConfigError, UsageError) as error:
         return _complain(str(error), BAD_INPUT)
     except EngineError as error:
@@ -68,7 +74,25 @@ def run(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _output_failure(failed: EngineFailed) -> OutputFailed | None:
+    """Return what is wrong with the output if that is what ended a background task, such as the live table."""
+    cause = failed.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
+    return cause if isinstance(cause, OutputFailed) else None
+
+
+def _abandon_output(error: OutputFailed) -> int:
+    # What is buffered for it cannot be written, and Python must not try again when it exits.
+    with contextlib.suppress(OSError):
+        sys.stdout.close()
+    # Whoever read our output and has left knows that: nothing to say, and nobody to say it to.
+    return 0 if error.reader_left else _complain(str(error), FAILED)
+
+
 def _complain(what: str, code: int) -> int:
     line = "; ".join(part.strip() for part in what.splitlines() if part.strip())
-    sys.stderr.write(f"kraken-engine: {line}\n")
+    if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]  # started with it closed (``2>&-``)
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"kraken-engine: {line}\n")
     return code

@@ -1,4 +1,7 @@
-"""What the commands print: events and books as JSON, numbers with the digits of the wire. Knows nothing of tasks."""
+"""What the commands print: events and books as JSON, numbers with the digits of the wire.
+
+Whatever standard output refuses becomes one :class:`OutputFailed`. Knows nothing of the market's tasks.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,68 @@ from typing import Any
 
 import attrs
 
-from kraken_engine.errors import Stale
+from kraken_engine.errors import EngineError, Stale
 from kraken_engine.normalise.book_view import BookUpdate, BookView
 from kraken_engine.normalise.events import Event, InstrumentUpdate, TickerUpdate
+from kraken_engine.runtime import write_output
 
-__all__ = ["EventCounts", "book_json", "event_json", "print_json"]
+__all__ = [
+    "EventCounts",
+    "OutputFailed",
+    "book_json",
+    "event_json",
+    "json_line",
+    "print_json",
+    "print_text",
+    "print_while_others_run",
+]
 
 _TICKER_FIELDS = ("bid", "bid_qty", "ask", "ask_qty", "last", "volume", "vwap", "low", "high", "change", "change_pct")
 _ENVELOPE = ("symbol", "source", "integrity", "received_s", "venue_time")
 
 
+class OutputFailed(EngineError):
+    """Standard output takes nothing more."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output: {error.strerror or error}")
+        self.reader_left = isinstance(error, BrokenPipeError)
+        """Whether that is because its reader closed it (``| head``), which is nobody's fault."""
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one document on one line, at once."""
-    sys.stdout.write(json.dumps(document, separators=(",", ":"), default=_plain) + "\n")
-    sys.stdout.flush()
+    print_text(json_line(document))
+
+
+def print_text(text: str) -> None:
+    """Print ``text`` at once; everything else waits, so this is for before and after the market.
+
+    Raises:
+        OutputFailed: the disk is full, the reader has left, ...
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputFailed(error) from None
+
+
+async def print_while_others_run(text: str) -> None:
+    """Print ``text`` with a single write while the other tasks go on; see :func:`write_output` for cancelling it.
+
+    Raises:
+        OutputFailed: as :func:`print_text`.
+    """
+    try:
+        await write_output(text)
+    except OSError as error:
+        raise OutputFailed(error) from None
+
+
+def json_line(document: Mapping[str, Any]) -> str:
+    """Return one document as one line."""
+    return json.dumps(document, separators=(",", ":"), default=_plain) + "\n"
 
 
 def event_json(event: Event) -> dict[str, Any]:

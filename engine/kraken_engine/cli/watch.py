@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import attrs
@@ -10,17 +9,28 @@ import trio
 
 from kraken_engine.cli.board import Board
 from kraken_engine.cli.demo_ledger import Ledger
-from kraken_engine.cli.output import EventCounts, book_json, event_json, print_json
+from kraken_engine.cli.interruption import Interruption, open_interruption
+from kraken_engine.cli.output import (
+    EventCounts,
+    OutputFailed,
+    book_json,
+    event_json,
+    json_line,
+    print_while_others_run,
+)
 from kraken_engine.cli.parameters import Flag, Seconds
 from kraken_engine.config import PUBLIC_V2_URL, Config, WireSettings
 from kraken_engine.errors import UsageError
 from kraken_engine.feed.subscription import DropOldest, Subscription
 from kraken_engine.feed.topics import Book, Ticker, Topic, Trades
-from kraken_engine.runtime import real_runtime, wait_interrupted
-from kraken_engine.tasks.market import Market, open_market
+from kraken_engine.runtime import real_runtime
+from kraken_engine.tasks.market import MarketStatistics, open_market
 from kraken_engine.tasks.scope import open_background
 
-__all__ = ["watch"]
+__all__ = ["Watcher", "watch"]
+
+_FAREWELL_S = 3.0
+"""How long a slow reader has at the end for what is still queued."""
 
 
 async def watch(
@@ -56,11 +66,11 @@ async def watch(
     topics: list[Topic] = [topic for name in names for topic in (Ticker(name), Book(name), Trades(name))]
     config = Config(public_url=ws_url, wire=WireSettings(ca_file=ca_file), startup_timeout_s=startup_timeout)
     runtime = real_runtime()
-    async with open_market(config, runtime=runtime) as market:
+    async with open_interruption() as interruption, open_market(config, runtime=runtime) as market:
         missing = [name for name in names if name not in market.instruments]
         if missing:
             raise UsageError(f"{ws_url}: no such market: {', '.join(missing)}")
-        watcher = _Watcher(market=market, ledger=Ledger(names), json=json)
+        watcher = Watcher(ledger=Ledger(names), json=json)
         async with (
             market.feed.subscribe(*topics, market.health, on_full=DropOldest(100_000)) as events,
             open_background("watching") as nursery,
@@ -68,40 +78,58 @@ async def watch(
             if not json:
                 board = Board(title=ws_url, market=market, ledger=watcher.ledger, clock=runtime.clock)
                 nursery.start_soon(board.run)
-            stop = trio.CancelScope() if seconds is None else trio.move_on_after(seconds)
-            nursery.start_soon(_stop_when_interrupted, stop)
-            with stop:
+            patience = trio.CancelScope()
+            nursery.start_soon(_stop, interruption, seconds, events, patience)
+            with patience:
                 await watcher.follow(events)
-        watcher.finish()
-    return 0
+        with trio.CancelScope(deadline=patience.deadline) as farewell:
+            await watcher.finish(market.statistics())
+        if patience.cancelled_caught or farewell.cancelled_caught:
+            raise OutputFailed(TimeoutError(f"its reader took too little for {_FAREWELL_S:g} s, the rest was dropped"))
+    return interruption.code
 
 
-async def _stop_when_interrupted(scope: trio.CancelScope) -> None:
-    await wait_interrupted()
-    scope.cancel()
+async def _stop(
+    interruption: Interruption, seconds: float | None, events: Subscription, patience: trio.CancelScope
+) -> None:
+    """End the stream after ``seconds`` or when interrupted, and give what is queued a while to be printed."""
+    with trio.CancelScope() if seconds is None else trio.move_on_after(seconds):
+        await interruption.wait()
+    events.end()
+    patience.deadline = trio.current_time() + _FAREWELL_S
 
 
 @attrs.define(kw_only=True)
-class _Watcher:
+class Watcher:
     """Counts what comes, and prints it where that is wanted."""
 
-    market: Market
     ledger: Ledger
     json: bool
     counts: EventCounts = attrs.field(factory=EventCounts, init=False)
 
     async def follow(self, events: Subscription) -> None:
-        """Take events until the stream ends."""
+        """Take events until the stream ends.
+
+        A reader that is slower than the market holds up nothing but this task: what it has not taken yet waits in
+        the queue of ``events``, under that queue's rule.
+
+        Raises:
+            OutputFailed: standard output takes nothing more.
+            SlowConsumer: the queue's rule ended the stream.
+        """
         async for batch in events.batches():
             self.counts.add(batch)
             for event in batch:
                 self.ledger.receive(event)
-                if self.json:
-                    print_json(event_json(event))
+            if self.json:
+                await print_while_others_run("".join(json_line(event_json(event)) for event in batch))
 
-    def finish(self) -> None:
-        """Print the counts, and the newest books."""
-        statistics = self.market.statistics()
+    async def finish(self, statistics: MarketStatistics) -> None:
+        """Print the counts, and the newest books.
+
+        Raises:
+            OutputFailed: standard output takes nothing more.
+        """
         summary: dict[str, Any] = {
             "event": "summary",
             "frames": statistics.frames,
@@ -112,8 +140,10 @@ class _Watcher:
             "books": {symbol: book_json(book) for symbol, book in self.counts.books.items()},
         }
         if self.json:
-            print_json(summary)
-        else:
-            counted = ", ".join(f"{count} {kind}" for kind, count in sorted(summary["events"].items()))
-            sys.stdout.write(f"{summary['frames']} frames, {summary['frames_per_read']} a read: {counted}\n")
-            sys.stdout.write(f"checksums: {summary['verified']} verified, {summary['mismatched']} failed\n")
+            await print_while_others_run(json_line(summary))
+            return
+        counted = ", ".join(f"{count} {kind}" for kind, count in sorted(summary["events"].items()))
+        await print_while_others_run(
+            f"{summary['frames']} frames, {summary['frames_per_read']} a read: {counted}\n"
+            f"checksums: {summary['verified']} verified, {summary['mismatched']} failed\n"
+        )
