@@ -21,6 +21,8 @@ def main() -> None:
             f"kraken-engine: {missing.name} is not installed; commands need: pip install 'kraken-engine[cli]'\n"
         )
         sys.exit(2)
+    except KeyboardInterrupt:  # while importing; later it is a matter of the command
+        sys.exit(130)
     sys.exit(run(sys.argv[1:]))
 
 

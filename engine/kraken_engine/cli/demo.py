@@ -1,11 +1,12 @@
 """``kraken-engine demo``: engine and venue in one process over real sockets, broken twice on purpose, and healed.
 
-The venue's own books are the judge: at the end each of ours must equal the venue's, level for level, at one checksum.
+The venue's own books are the judge: at the end each of ours must equal what the venue's was at one and the same moment,
+level for level and checksum for checksum.
 """
 
 from __future__ import annotations
 
-import sys
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +15,14 @@ import trio
 
 from kraken_engine.cli.board import Board
 from kraken_engine.cli.demo_ledger import Ledger
-from kraken_engine.cli.output import book_json, print_json
+from kraken_engine.cli.interruption import open_interruption
+from kraken_engine.cli.output import book_json, print_json, print_text
 from kraken_engine.cli.parameters import Flag, Rate, Seconds, Seed, Symbols
 from kraken_engine.config import Config
 from kraken_engine.errors import Stale
 from kraken_engine.feed.subscription import Bounded, Subscription
 from kraken_engine.feed.topics import Book
+from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.tasks.market import Market, open_market
 from kraken_engine.tasks.scope import open_background
@@ -53,20 +56,25 @@ async def demo(
         Print one line of JSON at the end instead of a live table.
     """
     runtime = real_runtime()
+    shows: list[_Show] = []  # empty: interrupted before it could begin
     async with (
+        open_interruption() as interruption,
         open_venue(runtime, VenueSettings(symbols=symbols, rate=rate, seed=seed)) as venue,
         open_market(Config(public_url=venue.ws_url), runtime=runtime) as market,
     ):
         show = _Show(runtime=runtime, venue=venue, market=market, seconds=seconds)
+        shows.append(show)
         books = [Book(symbol) for symbol in show.symbols]
         async with market.feed.subscribe(*books, market.health, on_full=Bounded(100_000)) as events:
             await show.run(events, table=not json)
-        summary = show.summary()
+    summary = shows[0].summary() if shows else {}
+    if interruption.name is not None:
+        summary |= {"ok": False, "interrupted": interruption.name}
     if json:
         print_json(summary)
-    else:
-        _report(show, summary)
-    return 0 if summary["ok"] else 1
+    elif shows:
+        _report(shows[0], summary)
+    return interruption.code or (0 if summary["ok"] else 1)
 
 
 @attrs.define(kw_only=True)
@@ -80,8 +88,8 @@ class _Show:
     symbols: list[str] = attrs.field(init=False)
     ledger: Ledger = attrs.field(init=False)
     began_s: float = attrs.field(init=False)
-    unequal: dict[str, None] = attrs.field(init=False)
-    """Symbols whose book was not yet equal to the venue's after the run."""
+    unequal: dict[str, list[Any] | None] = attrs.field(init=False)
+    """The venue's book of each symbol at one moment after the last fault (before: None), until ours was that book."""
     _ended_s: float = attrs.field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -98,14 +106,19 @@ class _Show:
                 title = f"kraken-engine on a simulated venue ({self.venue.ws_url})"
                 board = Board(title=title, market=self.market, ledger=self.ledger, clock=self.runtime.clock)
                 nursery.start_soon(board.run)
-            await self._break_and_wait()
-            await self._until(self._compare)
-            self._ended_s = self.runtime.clock.now()
+            try:
+                await self._break_and_wait()
+                self._begin_comparing()
+                await self._until(lambda: not self.unequal)
+            finally:
+                self._ended_s = self.runtime.clock.now()
 
     async def _follow(self, events: Subscription) -> None:
         async for batch in events.batches():
             for event in batch:
                 self.ledger.receive(event)
+                if isinstance(event, BookUpdate):
+                    self._compare(event)
 
     async def _break_and_wait(self) -> None:
         faults = self.venue.exchange.faults
@@ -128,16 +141,21 @@ class _Show:
             while not done():  # noqa: ASYNC110  # the venue's books tell nobody when they change
                 await trio.sleep(_LOOK_S)
 
-    def _compare(self) -> bool:
-        """Strike off every book that equals the venue's now; return whether all did."""
-        for symbol in list(self.unequal):
-            try:
-                ours = self.market.feed.latest(Book(symbol)).value.book
-            except Stale:
-                continue
-            if _texts(book_json(ours)) == _texts(self.venue.exchange.book_state(symbol, 10)):
-                del self.unequal[symbol]
-        return not self.unequal
+    def _begin_comparing(self) -> None:
+        """Take the venue's books of this moment, all of them; each of ours has to be, or soon become, that very book.
+
+        Ours arrive over a socket, so that at no single moment all of them need to be as new as the venue's.
+        """
+        self.unequal = {symbol: _texts(self.venue.exchange.book_state(symbol, 10)) for symbol in self.symbols}
+        for symbol in self.symbols:
+            with contextlib.suppress(Stale):
+                self._compare(self.market.feed.latest(Book(symbol)).value)
+
+    def _compare(self, update: BookUpdate) -> None:
+        """Strike off a book of ours that is the one the venue had."""
+        wanted = self.unequal.get(update.symbol)
+        if wanted is not None and wanted == _texts(book_json(update.book)):
+            del self.unequal[update.symbol]
 
     def summary(self) -> dict[str, Any]:
         """Return what the run came to."""
@@ -145,12 +163,14 @@ class _Show:
         ledger = self.ledger
         ok = (
             not self.unequal
+            and not ledger.stale
             and ledger.whole
             and ledger.made("cut") == ledger.made("corruption") == 1
             and statistics.books_mismatched == ledger.made("corruption")  # not one false alarm
         )
         return {
             "ok": ok,
+            "interrupted": None,
             "seconds": round(self._ended_s - self.began_s, 3),
             "frames": statistics.frames,
             "frames_per_read": round(statistics.frames_per_read, 3),
@@ -172,11 +192,13 @@ def _texts(book: dict[str, Any]) -> list[Any]:
 
 
 def _report(show: _Show, summary: dict[str, Any]) -> None:
+    signal = summary["interrupted"]
+    outcome = "ok" if summary["ok"] else "NOT OK" if signal is None else f"interrupted ({signal})"
     lines = [
         *show.ledger.story(),
         f"{summary['frames']:,} frames, {summary['frames_per_read']} a read",
         f"{summary['books_verified']:,} checksums verified, {summary['mismatches_seen']} failed",
         f"every book equals the venue's: {'yes' if not show.unequal else 'NO: ' + ', '.join(show.unequal)}",
-        f"{'ok' if summary['ok'] else 'NOT OK'} after {summary['seconds']} s",
+        f"{outcome} after {summary['seconds']} s",
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
+    print_text("\n".join(lines) + "\n")

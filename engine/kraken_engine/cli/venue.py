@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
-import trio
-
-from kraken_engine.cli.output import print_json
+from kraken_engine.cli.interruption import open_interruption
+from kraken_engine.cli.output import print_json, print_text
 from kraken_engine.cli.parameters import Flag, Port, Rate, Seed, Symbols
-from kraken_engine.runtime import real_runtime, wait_interrupted
+from kraken_engine.runtime import real_runtime
 from kraken_engine.venue.shells.server import VenueServer, VenueSettings, open_venue
 
 __all__ = ["venue"]
@@ -55,16 +52,14 @@ async def venue(
         seed=seed,
         tls_dir=tls,
     )
-    async with open_venue(real_runtime(), settings) as server, trio.open_nursery() as nursery:
-        await nursery.start(wait_interrupted)
+    async with open_interruption() as interruption, open_venue(real_runtime(), settings) as server:
         addresses = _addresses(server)
         if json:
             print_json(addresses)
         else:
-            for name, address in addresses.items():
-                sys.stdout.write(f"{name:8} {address or '-'}\n")
-            sys.stdout.flush()
-    return 0
+            print_text("".join(f"{name:8} {address or '-'}\n" for name, address in addresses.items()))
+        await interruption.wait()
+    return interruption.code
 
 
 def _addresses(server: VenueServer) -> dict[str, str | None]:
