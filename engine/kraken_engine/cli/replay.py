@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
-from kraken_engine.cli.output import print_json
+from kraken_engine.cli.output import print_json, print_text
 from kraken_engine.cli.parameters import Flag
 from kraken_engine.errors import ConfigError
 from kraken_engine.model import Instrument
@@ -29,6 +28,8 @@ def replay(
 ) -> int:
     """Play recordings of raw WebSocket frames through the decoder, the checks and the books.
 
+    Exit code 1: a frame was rejected, a checksum did not match, or a book update could not be applied.
+
     Parameters
     ----------
     file
@@ -50,7 +51,11 @@ def replay(
     else:
         for path, summary in summaries:
             _report(path, summary)
-    return 0
+    return 0 if all(_flawless(summary) for _, summary in summaries) else 1
+
+
+def _flawless(summary: ReplaySummary) -> bool:
+    return not summary.rejected_count and not any(book.mismatched or book.malformed for book in summary.books.values())
 
 
 def _replay_one(disk: Files, path: str, protocol: _Protocol, instruments: tuple[Instrument, ...]) -> ReplaySummary:
@@ -90,4 +95,4 @@ def _report(path: str, summary: ReplaySummary) -> None:
         counted: dict[str, Any] = {"verified": book.verified, "mismatched": book.mismatched}
         counted |= {"malformed": book.malformed, "without a snapshot": book.without_snapshot}
         lines.append(f"  {symbol}: " + ", ".join(f"{count} {what}" for what, count in counted.items()))
-    sys.stdout.write("\n".join(lines) + "\n")
+    print_text("\n".join(lines) + "\n")
