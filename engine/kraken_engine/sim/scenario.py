@@ -193,7 +193,9 @@ class Scenario:
         streams = StreamJudge(reader=name, verdict=self.verdict, calm=False, joins=True)
         trades = TradeJudge(reader=name, tape=self._tape, verdict=self.verdict)
         async with market.feed.subscribe(*topics, on_full=rule) as subscription:
-            self._subscriptions[name] = (subscription, rule.capacity)
+            # What conflates is bounded by the number of streams; the capacity is for the rest.
+            states = len(topics) if isinstance(rule, Conflate) else 0
+            self._subscriptions[name] = (subscription, rule.capacity + states)
             delivery = DeliveryJudge(reader=name, keys=keys, world=self.world, verdict=self.verdict)
             if faithful:
                 self._deliveries.append(delivery)
