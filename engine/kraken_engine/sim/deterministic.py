@@ -229,6 +229,7 @@ def _collected() -> Generator[list[str]]:
             what = event.exc_value if event.exc_value is not None else event.exc_type
             unraisable.append(f"{what!r} in {event.object!r}")
 
+    gc.collect()  # what the run before this one left in cycles is not to be set aside with the rest
     hook, enabled = sys.unraisablehook, gc.isenabled()
     sys.unraisablehook = note
     gc.disable()
