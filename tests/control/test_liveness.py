@@ -70,7 +70,7 @@ def test_a_quiet_market_with_heartbeats_is_never_stale(gaps: list[float]) -> Non
     for gap in gaps:
         now += gap
         beats.append(now)
-    seen = run(subscribed(), until=now, frames=beats)
+    seen = run(subscribed(), until=now, frames=beats, pong_after_s=0.1)
     assert {type(a) for _, a in seen} <= {SendPing}
 
 
