@@ -176,6 +176,8 @@ class LivenessSettings:
     """No frame at all for so long: what the line feeds is marked stale, and the peer is pinged."""
     dead_after_s: float = attrs.field(default=4.0, validator=_positive)
     """No frame at all for so long: the connection is replaced."""
+    late_after_s: float = attrs.field(default=2.5, validator=_positive)
+    """Updates so far behind the venue, by its own time: books, tickers and candles of the line are marked stale."""
     first_frame_s: float = attrs.field(default=10.0, validator=_positive)
     """The venue greets with a status frame; none for so long after the upgrade: replaced."""
     idle_ping_s: float = attrs.field(default=20.0, validator=_positive)

@@ -15,7 +15,7 @@ from kraken_engine.feed.subscription import Bounded
 from kraken_engine.feed.topics import Book, Candles, Health, Ticker, Trades
 from kraken_engine.model import Integrity, Side, Source
 from kraken_engine.normalise.book_view import BookUpdate, BookView
-from kraken_engine.normalise.events import Event, LineDown, Live, Refused, Trade
+from kraken_engine.normalise.events import Candle, Event, Gap, LineDown, Live, Refused, Trade
 from kraken_engine.runtime import real_runtime
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import SubscriptionKey
@@ -45,6 +45,14 @@ def trade(n: int, at: float = 0.0) -> Trade:
     return Trade(
         symbol="A/B", source=Source.WEBSOCKET_V2, received_s=at, venue_time=None, integrity=Integrity.VERIFIED,
         side=Side.BUY, price=Decimal(1), qty=Decimal(1), order_type="limit", trade_id=n,
+    )  # fmt: skip
+
+
+def candle(interval_begin: str, trades: int) -> Candle:
+    return Candle(
+        symbol="A/B", source=Source.WEBSOCKET_V2, received_s=1.0, venue_time=None, integrity=Integrity.UNVERIFIED,
+        interval_min=1, interval_begin=interval_begin, open=Decimal(1), high=Decimal(1), low=Decimal(1),
+        close=Decimal(1), vwap=Decimal(1), volume=Decimal(1), trades=trades,
     )  # fmt: skip
 
 
@@ -78,6 +86,60 @@ async def test_health_sees_every_notice_and_a_stream_sees_its_own() -> None:
         publisher.announce(LineDown(at_s=0, line="A", reason="r", failures=1, retry_in_s=0))
         assert [type(e) for e in await drain(publisher, health)] == [Live, Stale, LineDown]
         assert [type(e) for e in [e async for e in mine]] == [Live, Trade, Stale]
+
+
+async def test_late_values_are_withheld_from_readers_and_the_newest_follows_live() -> None:
+    publisher, feed, _ = make()
+    async with feed.subscribe(TRADES, on_full=Bounded()) as events:
+        publisher.publish(TRADES.key, trade(1, at=1))
+        publisher.hold(TRADES.key, "late", now=2)
+        for n in (2, 3):
+            publisher.publish(TRADES.key, trade(n, at=n))
+        with pytest.raises(Stale, match="late"):
+            feed.latest(TRADES)
+        assert feed.latest(TRADES, allow_stale=True).value.trade_id == 3
+        assert publisher.published == 1
+        publisher.release(TRADES.key, now=4)
+        publisher.publish(TRADES.key, trade(4, at=5))
+        told = await drain(publisher, events)
+        assert [type(e) for e in told] == [Live, Trade, Stale, Live, Trade, Trade]
+        assert [e.trade_id for e in told if isinstance(e, Trade)] == [1, 3, 4]
+
+
+async def test_a_value_that_did_not_change_while_it_was_late_is_told_again() -> None:
+    publisher, feed, _ = make()
+    async with feed.subscribe(TRADES, on_full=Bounded()) as events:
+        publisher.publish(TRADES.key, trade(1))
+        publisher.hold(TRADES.key, "late", now=2)
+        publisher.release(TRADES.key, now=3)
+        assert [type(e) for e in await drain(publisher, events)] == [Live, Trade, Stale, Live, Trade]
+
+
+async def test_of_each_candle_that_came_late_the_last_state_is_told() -> None:
+    publisher, feed, _ = make()
+    topic = Candles("A/B", 1)
+    async with feed.subscribe(topic, on_full=Bounded()) as events:
+        publisher.publish(topic.key, candle("08:00", 1))
+        publisher.hold(topic.key, "late", now=2)
+        for begin, trades in (("08:00", 2), ("08:00", 3), ("08:01", 1), ("08:02", 1), ("08:02", 2)):
+            publisher.publish(topic.key, candle(begin, trades))
+        publisher.release(topic.key, now=3)
+        told = [(e.interval_begin, e.trades) for e in await drain(publisher, events) if isinstance(e, Candle)]
+        assert told == [("08:00", 1), ("08:00", 3), ("08:01", 1), ("08:02", 2)]
+
+
+async def test_a_stream_that_is_lost_while_it_is_late_is_not_made_live_by_its_end() -> None:
+    publisher, feed, _ = make()
+    async with feed.subscribe(TRADES, on_full=Bounded()) as events:
+        publisher.publish(TRADES.key, trade(1))
+        publisher.hold(TRADES.key, "late", now=2)
+        publisher.publish(TRADES.key, trade(2, at=2))
+        publisher.lose(TRADES.key, "line down", now=3)
+        publisher.release(TRADES.key, now=3)
+        publisher.publish(TRADES.key, trade(3, at=4))
+        told = await drain(publisher, events)
+        assert [type(e) for e in told] == [Live, Trade, Stale, Gap, Live, Trade]
+        assert [e.trade_id for e in told if isinstance(e, Trade)] == [1, 3]
 
 
 async def test_a_late_reader_starts_with_what_is_true_now() -> None:

@@ -13,7 +13,7 @@ from typing import final
 from kraken_engine.errors import Stale
 from kraken_engine.feed.subscription import Subscription
 from kraken_engine.feed.topics import HEALTH_KEY
-from kraken_engine.normalise.events import Event, InstrumentUpdate, Live, MarketEvent, Notice, Refused, Trade
+from kraken_engine.normalise.events import Candle, Event, InstrumentUpdate, Live, MarketEvent, Notice, Refused, Trade
 from kraken_engine.state.freshness import Freshness, StreamKey
 
 __all__ = ["Publisher"]
@@ -29,6 +29,7 @@ class Publisher:
         """Market data events published so far."""
         self._latest: dict[StreamKey, MarketEvent] = {}
         self._refused: dict[StreamKey, Refused] = {}
+        self._withheld: dict[StreamKey, dict[str, MarketEvent]] = {}
         self._readers: dict[StreamKey, list[Subscription]] = {}
         self._touched: dict[Subscription, None] = {}
         self._closed = False
@@ -38,6 +39,23 @@ class Publisher:
         """Publish what happened to the stream ``key``; readers run after :meth:`flush`."""
         for told in self.freshness.receive(key, event):
             self._tell(key, told)
+        if self.freshness.is_held(key) and isinstance(event, MarketEvent):
+            self._latest[key] = event
+            # The newest is all that readers miss, but for candles: of each the last state.
+            self._withheld.setdefault(key, {})[event.interval_begin if isinstance(event, Candle) else ""] = event
+
+    def hold(self, key: StreamKey, why: str, *, now: float) -> None:
+        """Withhold the values of a stream from its readers, since they come late."""
+        for told in self.freshness.hold(key, why, now=now):
+            self._tell(key, told)
+
+    def release(self, key: StreamKey, *, now: float) -> None:
+        """End :meth:`hold`; readers get what was withheld, or the value they have once more, unless more is wrong."""
+        withheld = self._withheld.pop(key, {})
+        live = list(self.freshness.release(key, now=now))
+        if live:
+            for event in (*live, *(withheld.values() or [self._latest[key]])):
+                self._tell(key, event)
 
     def suspect(self, key: StreamKey, why: str, *, now: float) -> None:
         """Mark a stream stale because its source went quiet."""
@@ -68,6 +86,7 @@ class Publisher:
         """Drop the value of a stream that is not subscribed any more, so that nobody takes it for current."""
         self._latest.pop(key, None)
         self._refused.pop(key, None)
+        self._withheld.pop(key, None)
         self.freshness.forget(key)
 
     def refused(self, key: StreamKey) -> Refused | None:

@@ -1,8 +1,9 @@
 """Which streams are current, and what their readers must be told before the next value.
 
-One :class:`Freshness` for all streams of a market. A stream is *awaiting* its first data, *live*, or *stale*. Two
-things make it stale: the state behind it is lost (the book's own synchronisation says so), or the line that feeds
-it has gone quiet. Only data makes it live again; a heartbeat never does (I-7).
+One :class:`Freshness` for all streams of a market. A stream is *awaiting* its first data, *live*, or *stale*. Three
+things make it stale: the state behind it is lost (the book's own synchronisation says so), the line that feeds it has
+gone quiet, or what that line delivers comes late. Only data makes it live again; a heartbeat never does (I-7). While
+a stream is *held* because its line is late, data does not either: its values are withheld until it is released.
 
 Knows nothing of time but what it is told, and nothing of tasks.
 """
@@ -26,7 +27,9 @@ StreamKey = tuple[Hashable, ...]
 class _Staleness:
     stale: Stale
     lost: bool
-    """Updates are missing; otherwise the source only went quiet."""
+    """Updates are missing; otherwise the source only went quiet, or is late."""
+    whole: bool = False
+    """Nothing but lateness keeps the stream from being live."""
 
 
 @attrs.define
@@ -35,21 +38,50 @@ class Freshness:
 
     _stale: dict[StreamKey, _Staleness] = attrs.field(factory=dict[StreamKey, _Staleness], init=False)
     _live: dict[StreamKey, None] = attrs.field(factory=dict[StreamKey, None], init=False)
+    _held: dict[StreamKey, str] = attrs.field(factory=dict[StreamKey, str], init=False)
+    """Streams whose values come late, and how that is said."""
 
     def receive(self, key: StreamKey, event: Event) -> Iterable[Event]:
-        """Return what readers of ``key`` are told for ``event``: notices it implies, then the event itself."""
+        """Return what readers of ``key`` are told for ``event``: notices it implies, then the event itself.
+
+        A value of a held stream is not among them.
+        """
         if isinstance(event, MarketEvent):
             if key in self._live:
                 return (event,)
+            if key in self._held:
+                return self._withhold(key, event.received_s)
             return (*self._revive(key, event.received_s), event)
         if isinstance(event, Stale):
             return self._mark(key, event, lost=True)
         if isinstance(event, Live):
-            return self._revive(key, event.at_s)
+            return self._withhold(key, event.at_s) if key in self._held else self._revive(key, event.at_s)
         if isinstance(event, Gap):
             # Whoever says how the gap was healed knows best: from here on only Live is missing.
-            self._stale.pop(key, None)
+            if key not in self._held:
+                self._stale.pop(key, None)
+            elif key in self._stale:
+                self._stale[key].lost = False
         return (event,)
+
+    def hold(self, key: StreamKey, why: str, *, now: float) -> Iterable[Event]:
+        """Withhold the values of a stream from now on, since they come late; return what its readers are told."""
+        self._held[key] = why
+        return self._mark(key, _stale(key, why, now), lost=False, whole=True) if key in self._live else ()
+
+    def release(self, key: StreamKey, *, now: float) -> Iterable[Event]:
+        """End :meth:`hold`, and return what readers are told: nothing if the stream is stale for another reason too.
+
+        After :class:`Live` they are owed the newest value.
+        """
+        staleness = self._stale.get(key)
+        if self._held.pop(key, None) is None or staleness is None or not staleness.whole:
+            return ()
+        return self._revive(key, now)
+
+    def is_held(self, key: StreamKey) -> bool:
+        """Return whether values of ``key`` are withheld now."""
+        return key in self._held
 
     def suspect(self, key: StreamKey, why: str, *, now: float) -> Iterable[Event]:
         """Mark a live stream stale because its source went quiet; return what its readers are told."""
@@ -64,6 +96,7 @@ class Freshness:
         """Drop what is known of a stream nobody reads any more."""
         self._stale.pop(key, None)
         self._live.pop(key, None)
+        self._held.pop(key, None)
 
     def stale(self, key: StreamKey) -> Stale | None:
         """Return why ``key`` may not be trusted now, or None when it is live or still awaits its first data."""
@@ -74,14 +107,25 @@ class Freshness:
         """Return whether the last value of ``key`` is current."""
         return key in self._live
 
-    def _mark(self, key: StreamKey, stale: Stale, *, lost: bool) -> Iterable[Event]:
+    def _withhold(self, key: StreamKey, now: float) -> Iterable[Event]:
+        """Note that a held stream is whole, and how a loss before that ended."""
+        told = list(self._mark(key, _stale(key, self._held[key], now), lost=False))
+        staleness = self._stale[key]
+        staleness.whole = True
+        if staleness.lost:
+            staleness.lost = False
+            told.extend(_gap(key, staleness.stale, now))
+        return told
+
+    def _mark(self, key: StreamKey, stale: Stale, *, lost: bool, whole: bool = False) -> Iterable[Event]:
         """Record a stream as stale; readers are told the first time only."""
         self._live.pop(key, None)
         known = self._stale.get(key)
         if known is not None:
             known.lost |= lost
+            known.whole = whole
             return ()
-        self._stale[key] = _Staleness(stale, lost)
+        self._stale[key] = _Staleness(stale, lost, whole)
         return (stale,)
 
     def _revive(self, key: StreamKey, now: float) -> Iterable[Event]:
@@ -91,18 +135,26 @@ class Freshness:
         staleness = self._stale.pop(key, None)
         channel, symbol = str(key[0]), str(key[1]) if len(key) > 1 else ""
         live = Live(at_s=now, channel=channel, symbol=symbol)
-        if staleness is None or not staleness.lost or staleness.stale.since_s is None:
+        if staleness is None or not staleness.lost:
             return (live,)
-        gap = Gap(
-            at_s=now,
-            channel=channel,
-            symbol=symbol,
-            start_s=staleness.stale.since_s,
-            end_s=now,
-            reason=staleness.stale.why,
-            healed_by="snapshot",
-        )
-        return (gap, live)
+        return (*_gap(key, staleness.stale, now), live)
+
+
+def _gap(key: StreamKey, stale: Stale, now: float) -> tuple[Gap, ...]:
+    """Return the gap that ends ``stale``, if it is known when that began."""
+    if stale.since_s is None:
+        return ()
+    channel, symbol = str(key[0]), str(key[1]) if len(key) > 1 else ""
+    gap = Gap(
+        at_s=now,
+        channel=channel,
+        symbol=symbol,
+        start_s=stale.since_s,
+        end_s=now,
+        reason=stale.why,
+        healed_by="snapshot",
+    )
+    return (gap,)
 
 
 def _stale(key: StreamKey, why: str, now: float) -> Stale:

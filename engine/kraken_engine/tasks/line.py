@@ -13,6 +13,7 @@ import attrs
 from kraken_engine.codec.ws_v2 import Ack
 from kraken_engine.config import Config
 from kraken_engine.control.backoff import Backoff
+from kraken_engine.control.lag import Lag
 from kraken_engine.errors import DecodeError
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.model import Instrument
@@ -34,7 +35,10 @@ from kraken_engine.state.subscriptions import Request, SubscriptionKey, Subscrip
 from kraken_engine.wire.dial import AddressCache
 from kraken_engine.wire.endpoints import Endpoint
 
-__all__ = ["Line", "LineCounters", "LineStatistics"]
+__all__ = ["HELD_CHANNELS", "Line", "LineCounters", "LineStatistics"]
+
+HELD_CHANNELS = ("book", "ticker", "ohlc")
+"""Whose late values are withheld; a trade is a fact with a time of its own, and is told whenever it comes."""
 
 _REASONS_KEPT = 64
 """Different decode errors counted by name; the rest are counted together."""
@@ -114,6 +118,9 @@ class Line:
     """Called when the list of instruments was first received."""
     _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
     _fed: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
+    lag: Lag = attrs.field(init=False)
+    _held: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
+    """Channels whose data comes late, and how that is said."""
     backoff: Backoff = attrs.field(init=False)
     addresses: AddressCache = attrs.field(factory=AddressCache, init=False)
     """The last answer of the name service, used once when it fails."""
@@ -121,6 +128,7 @@ class Line:
 
     def __attrs_post_init__(self) -> None:
         self.backoff = Backoff(self.config.backoff, self.runtime.fork_rng(f"backoff {self.name}"))
+        self.lag = Lag(self.config.liveness.late_after_s)
         self.subscriptions = Subscriptions(self.config.subscriptions)
         self.books = BookChannel(self.config.subscriptions, self.instruments.get)
         views: list[ChannelView] = [self.books, TickerChannel(), TradeChannel(), CandleChannel(), InstrumentChannel()]
@@ -148,6 +156,9 @@ class Line:
                 self.publisher.flush()
             self._fed[key] = subscription
             self.views[subscription.channel].want(key, subscription, now=self.now())
+            late = self._held.get(subscription.channel)
+            if late is not None:
+                self.publisher.hold(key, late, now=self.now())
         self.subscriptions.want(subscription, now=self.now())
         self._poke()
 
@@ -210,9 +221,30 @@ class Line:
             for key, outcome in view.lose(why, now=now, line_down=True):
                 if not isinstance(outcome, Restore):
                     self.publisher.publish(key, outcome)
+        self.lag.restart()
+        for channel in list(self._held):
+            self.held(channel, None)
         self.publisher.flush()
 
     # -- what the channel tasks report
+
+    def held(self, channel: str, late: str | None) -> None:
+        """What a channel delivers from here on is late; or (None) all it delivered so far is on time.
+
+        TCP keeps the order: when one update comes on time, whatever was sent before it is here, and all streams are
+        current.
+        """
+        if (late is None) == (channel not in self._held) or channel not in HELD_CHANNELS:
+            return
+        streams = [key for key, subscription in self._fed.items() if subscription.channel == channel]
+        if late is None:
+            del self._held[channel]
+            for key in streams:
+                self.publisher.release(key, now=self.now())
+        else:
+            self._held[channel] = late
+            for key in streams:
+                self.publisher.hold(key, late, now=self.now())
 
     def instruments_changed(self, update: InstrumentUpdate) -> list[Outcome]:
         """Take over new and changed instruments; return what that means for the books."""

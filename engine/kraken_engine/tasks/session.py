@@ -43,7 +43,7 @@ from kraken_engine.normalise.events import InstrumentUpdate
 from kraken_engine.normalise.instruments import venue_status
 from kraken_engine.state.channels import ChannelView, Outcome, Restore
 from kraken_engine.state.freshness import StreamKey
-from kraken_engine.tasks.line import Line
+from kraken_engine.tasks.line import HELD_CHANNELS, Line
 from kraken_engine.wire.websocket import WebSocket, open_websocket
 
 __all__ = ["run_session"]
@@ -55,6 +55,8 @@ _CHANNEL_OF: dict[type, str] = {
     OhlcMessage: "ohlc",
     InstrumentMessage: "instrument",
 }
+_TIMED = (BookMessage, TickerMessage, TradeMessage)
+"""Whose updates say when what they tell happened."""
 _JUNK_FRAMES = 3
 _JUNK_WINDOW_S = 10.0
 
@@ -73,6 +75,8 @@ class Batch:
 
     messages: list[Any]
     received_s: float
+    late: str | None
+    """How far the line was behind the venue when this was read, in words; None: not too far."""
 
 
 class Outbound:
@@ -145,6 +149,8 @@ class _Session:
         self._decoder = Decoder()
         self._junk = Tripwire(_JUNK_FRAMES, _JUNK_WINDOW_S)
         self._greeted = False
+        self.late: str | None = None
+        """How far the line is behind the venue, in words; None: not too far."""
         self._suspects: list[StreamKey] = []
         self._prove_at = math.inf
         for channel in line.views:
@@ -198,8 +204,8 @@ class _Session:
                 self.line.publish(key, outcome)
 
     def prove_suspects(self, *, now: float) -> None:
-        """Ask anew for streams that stayed quiet since the line spoke again: only data makes them live."""
-        if now >= self._prove_at:
+        """Ask anew for streams that stayed quiet since the line spoke again: only data on time makes them live."""
+        if now >= self._prove_at and self.late is None:
             self._prove_at = math.inf
             suspects, self._suspects = self._suspects, []
             for key in suspects:
@@ -254,6 +260,7 @@ class _Session:
     def _sort(self, frames: list[bytes], received_s: float) -> None:
         decode = self._decoder.decode
         sorted_: dict[str, list[Any]] = {}
+        newest: Any = None
         for frame in frames:
             try:
                 message = decode(frame)
@@ -263,22 +270,42 @@ class _Session:
             channel = _CHANNEL_OF.get(type(message))
             if channel is None:
                 self._keep_books(message, received_s)
-            elif channel in sorted_:
+                continue
+            newest = message
+            if channel in sorted_:
                 sorted_[channel].append(message)
             else:
                 sorted_[channel] = [message]
+        if type(newest) in _TIMED and newest.type == "update":
+            self._judge_lag(newest, received_s, sorted_)
         for channel, messages in sorted_.items():
-            self.hand_over(channel, Batch(messages, received_s))
+            self._hand_over(channel, Batch(messages, received_s, self.late))
 
-    def hand_over(self, channel: str, batch: Batch) -> None:
-        """Put a batch into an inbox; an empty one lets the channel's task look at what is due."""
+    def _judge_lag(self, newest: Any, received_s: float, sorted_: dict[str, list[Any]]) -> None:
+        """Find out from the newest update of a batch whether the line is late; every channel has to know a change."""
+        venue_time = newest.data[-1].timestamp if newest.data else None
+        if venue_time is None:
+            return
+        lag = self.line.lag
+        behind_s = lag.observe(venue_time, received_s=received_s)
+        if lag.late != (self.late is not None):
+            self.late = f"data is {behind_s:.1f} s behind the venue" if lag.late else None
+            for channel in HELD_CHANNELS:
+                sorted_.setdefault(channel, [])
+
+    def _hand_over(self, channel: str, batch: Batch) -> None:
+        """Put a batch into an inbox; what finds no room is lost, and an empty one may have told of a change."""
         try:
             self.inbox_send[channel].send_nowait(batch)
         except trio.WouldBlock:
-            if batch.messages:
-                self.overrun[channel] = True
-                self.line.counters.overruns += 1
-                self.line.kpis.error(now=batch.received_s)
+            self.overrun[channel] = True
+            self.line.counters.overruns += 1
+            self.line.kpis.error(now=batch.received_s)
+
+    def nudge(self, channel: str, *, now: float) -> None:
+        """Let a channel's task look at what is due, unless it is busy anyway."""
+        with contextlib.suppress(trio.WouldBlock):
+            self.inbox_send[channel].send_nowait(Batch([], now, self.late))
 
     def _keep_books(self, message: Any, received_s: float) -> None:
         """Handle what is no market data: replies, the venue's state. A heartbeat has done its work by arriving."""
@@ -288,7 +315,7 @@ class _Session:
             self.poke()
             if message.channel in self.inbox_send:
                 # A confirmed subscription may have started a deadline, which its channel's task must get to know.
-                self.hand_over(message.channel, Batch([], received_s))
+                self.nudge(message.channel, now=received_s)
         elif type(message) is StatusMessage:
             status = venue_status(message, at_s=received_s, reject=line.reject)
             if status is not None:
@@ -363,6 +390,7 @@ async def _run_channel(session: _Session, channel: str) -> None:
             session.overrun[channel] = False
             _drain(inbox)
             session.settle(view.lose("this channel's inbox overran", now=line.now()))
+            line.held(channel, session.late)
         elif batch is None:
             session.settle(view.tick(now=line.now()))
         else:
@@ -374,6 +402,8 @@ def _apply(session: _Session, view: ChannelView, batch: Batch) -> None:
     line = session.line
     received_s = batch.received_s
     publish = line.publish
+    if batch.late is not None:
+        line.held(view.channel, batch.late)
     for message in batch.messages:
         if type(message) is Lost:
             session.settle(view.lose(message.why, now=received_s, symbol=message.symbol))
@@ -385,9 +415,11 @@ def _apply(session: _Session, view: ChannelView, batch: Batch) -> None:
                 publish(key, outcome)
                 if isinstance(outcome, InstrumentUpdate):
                     session.settle(line.instruments_changed(outcome))
-                    session.hand_over("book", Batch([], received_s))  # it may have something due now
+                    session.nudge("book", now=received_s)  # it may have something due now
         if message.type == "snapshot":
             line.arrived(view.channel, message)
+    if batch.late is None:
+        line.held(view.channel, None)
     line.handled(len(batch.messages), received_s)
 
 

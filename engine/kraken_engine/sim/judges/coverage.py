@@ -41,6 +41,7 @@ SOMETIMES: Final = (
     "a gap was healed by a snapshot",
     "a wrong checksum was healed",
     "resyncs of one book were spaced out",
+    "late data was called stale",
     "a quiet line recovered without a reconnect",
     "a retry was immediate",
     "the backoff reached its cap",
@@ -100,6 +101,8 @@ class Coverage:
                 self._line_down(event)
             case Stale() if "no frame for" in event.why:
                 self._quiet[key] = None
+            case Stale() if "behind the venue" in event.why:
+                self.reach("late data was called stale")
             case Live() if key in self._quiet:
                 del self._quiet[key]
                 self.reach("a quiet line recovered without a reconnect")
