@@ -274,14 +274,17 @@ def test_already_subscribed_after_data_has_come_leaves_the_stream_alone() -> Non
     assert subs.status(BOOK) is SubscriptionStatus.LIVE
 
 
-def test_a_venue_that_keeps_saying_already_subscribed_and_sends_nothing_is_not_asked_for_ever() -> None:
+def test_a_venue_that_keeps_saying_already_subscribed_and_sends_nothing_is_not_asked_for_ever_and_told_of() -> None:
     subs = connected(BOOK)
-    asked = 0
+    asked, told = 0, list[Any]()
     for second in range(200):
         for request in subs.due(now=float(second)):
             asked += 1
-            subs.ack(no(request, "Already subscribed"), now=float(second))
+            told += subs.ack(no(request, "Already subscribed"), now=float(second))
     assert 2 <= asked <= 2 * (SETTINGS.retries + 1)
+    (refusal,) = told
+    assert refusal.final
+    assert refusal.error == "Already subscribed, but no data came of it"
 
 
 def test_already_subscribed_counts_as_confirmed() -> None:

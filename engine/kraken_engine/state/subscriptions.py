@@ -335,8 +335,7 @@ class Subscriptions:
     def _refused(self, entry: _Entry, error: str, now: float) -> list[Notice]:
         refusal = Refusal.of(error)
         if refusal is Refusal.ALREADY:
-            self._present_already(entry, now)
-            return []
+            return self._present_already(entry, error, now)
         self._land(entry, entry.before)
         pause_s = self._settings.retry_pause_s
         if refusal is Refusal.TOO_FAST:
@@ -344,13 +343,17 @@ class Subscriptions:
             pause_s *= 2
         return self._failed(entry, error, now + pause_s, now, final=refusal is Refusal.FINAL)
 
-    def _present_already(self, entry: _Entry, now: float) -> None:
+    def _present_already(self, entry: _Entry, error: str, now: float) -> list[Notice]:
         """Believe that the subscription is there; if no data ever came from it, only a new one brings its snapshot."""
-        failures = entry.failures + 1
+        failures, silent = entry.failures + 1, entry.wanted and not entry.live
+        if silent and failures > self._settings.retries:
+            self._land(entry, _Phase.UNCERTAIN)
+            return self._failed(entry, f"{error}, but no data came of it", now, now, final=True)
         self._confirmed(entry, "subscribe")
-        if entry.wanted and not entry.live and failures <= self._settings.retries:
+        if silent:
             entry.failures, entry.renew = failures, True
             entry.not_before = now + self._settings.retry_pause_s
+        return []
 
     def _unsubscribe_refused(self, entry: _Entry, error: str, now: float) -> None:
         if Refusal.of(error) is not Refusal.TOO_FAST:
