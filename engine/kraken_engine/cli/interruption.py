@@ -37,7 +37,10 @@ class Interruption:
         self._awaited = True
         await self._arrived.wait()
 
-    async def listen(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    # What it waits for reports the start, with the status handed on.
+    async def listen(  # noqa: ASYNC128
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Catch the signals until one has come."""
         number = await wait_interrupted(task_status=task_status)
         self.name = number.name
