@@ -95,6 +95,26 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session
+def deep(session: nox.Session) -> None:
+    """Play 10,000 examples of each state machine: breaker, limiter, nonce, token, or what you name."""
+    _install(session, "tests")
+    session.run(
+        "pytest", "-q", "-n", "auto", *(session.posargs or ("tests/control",)), env={"HYPOTHESIS_PROFILE": "deep"}
+    )
+
+
+@nox.session
+def drill(session: nox.Session) -> None:
+    """Break things over real sockets and count what was lost: ``nox -s drill -- NAME``, or every one of them."""
+    _install(session, "tests")
+    names = session.posargs[:1] or [
+        file.stem for file in sorted(Path("tests/drills").glob("*.py")) if file.stem[0] != "_"
+    ]
+    for name in names:
+        session.run("python", "-m", f"tests.drills.{name}", *session.posargs[1:])
+
+
+@nox.session
 def changelog(session: nox.Session) -> None:
     """Show what the next release notes would say."""
     session.install(*_group("changelog"))

@@ -14,13 +14,14 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "engine" / "kraken_engine"
 
-BASE = {"errors", "model", "runtime", "config", "config_file", "config_yaml"}
+BASE = {"errors", "model", "runtime", "secret", "config", "config_file", "config_yaml"}
 STAGES = BASE | {"wire", "codec", "normalise", "state"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "model": set(),
     "runtime": set(),
-    "config": {"errors", "model", "runtime", "config", "config_file"},
+    "secret": {"errors", "runtime"},
+    "config": {"errors", "model", "runtime", "secret", "config", "config_file"},
     "config_yaml": {"errors", "config_yaml"},
     "config_file": BASE,
     "wire": BASE | {"wire"},
@@ -30,17 +31,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "state": BASE | {"codec", "normalise", "control", "state"},
     "feed": BASE | {"codec", "normalise", "state", "feed"},
     "store": STAGES | {"store"},
+    "rest": STAGES | {"control", "store", "rest"},
     "monitor": BASE | {"normalise", "monitor"},
     "venue": {"errors", "runtime", "venue"},
-    "tasks": STAGES | {"control", "feed", "store", "monitor", "venue", "tasks"},
-    "sim": STAGES | {"control", "feed", "store", "monitor", "venue", "tasks", "sim"},
-    "cli": STAGES | {"control", "feed", "store", "monitor", "venue", "tasks", "sim", "cli", "__init__"},
-    "__init__": STAGES | {"control", "feed", "store", "monitor", "venue", "tasks", "sim"},
+    "trading": STAGES | {"control", "feed", "store", "rest", "monitor", "trading"},
+    "tasks": STAGES | {"control", "feed", "store", "rest", "monitor", "trading", "venue", "tasks"},
+    "sim": STAGES | {"control", "feed", "store", "rest", "monitor", "trading", "venue", "tasks", "sim"},
+    "cli": STAGES
+    | {"control", "feed", "store", "rest", "monitor", "trading", "venue", "tasks", "sim", "cli", "__init__"},
+    "__init__": STAGES | {"control", "feed", "store", "rest", "monitor", "trading", "venue", "tasks", "sim"},
     "__main__": {"cli"},
 }
 """The folders in the order in which data takes them; whoever is not listed may not be imported."""
 
-MAY_USE_TRIO = {"runtime", "wire", "feed", "tasks", "store", "sim", "cli", "venue/shells"}
+MAY_USE_TRIO = {"runtime", "wire", "feed", "rest", "tasks", "trading", "store", "sim", "cli", "venue/shells"}
 
 WORLD_MODULES = {
     "asyncio", "ctypes", "datetime", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select",
