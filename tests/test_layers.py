@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": BASE | {"wire"},
     "codec": BASE | {"codec"},
     "normalise": BASE | {"codec", "normalise"},
-    "control": BASE | {"normalise", "control"},
+    "control": BASE | {"codec", "normalise", "control"},
     "state": BASE | {"codec", "normalise", "control", "state"},
     "feed": BASE | {"codec", "normalise", "state", "feed"},
     "store": STAGES | {"store"},

@@ -5,6 +5,7 @@
     EngineError
     ├── ConfigError             you: a setting, an argument or a file is wrong
     ├── UsageError              you: the call makes no sense here (unknown symbol, closed feed)
+    │   └── OperationNotAllowed a REST operation that is in none of the named groups; no byte was sent
     ├── StartupError            you or the world: the engine did not become ready; every reason is listed
     ├── EngineFailed            us: a background task failed; its cause is the exception (group)
     ├── ProtocolError           them or us: bytes that break the protocol
@@ -13,6 +14,17 @@
     │   ├── ConnectFailed       no connection came about (stage: resolve, dial, tls, upgrade)
     │   │   └── UpgradeRejected the peer answered the WebSocket upgrade with another HTTP status
     │   └── LineClosed          an open connection ended
+    ├── RestFailed              the world: a REST call got no answer of the venue, and may have been executed
+    ├── CircuitOpen             the world: too much went wrong lately, no byte was sent; says for how long
+    ├── Rejected                the venue said no; its words are kept
+    │   ├── RequestInvalid      you: a name, an argument or a method is wrong
+    │   ├── OrderRefused        you: this order cannot be (funds, limits, prices, not open)
+    │   ├── NotNow              the market or the account is in a state that does not allow it
+    │   ├── RateLimited         too many calls; wait
+    │   ├── AuthRejected        the key, its signature, its permissions or its account
+    │   │   └── SessionRejected the WebSocket token is bad or too old
+    │   ├── NonceRejected       the nonce was not above the last one; nothing was executed
+    │   └── VenueUnavailable    the venue's own trouble; an order may have been executed
     ├── Stale                   the value exists but may not be trusted now
     └── SlowConsumer            you: this subscription was ended because it was not read
 
@@ -24,6 +36,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "AuthRejected",
+    "CircuitOpen",
     "ConfigError",
     "ConnectFailed",
     "DecodeError",
@@ -31,12 +45,22 @@ __all__ = [
     "EngineFailed",
     "LineClosed",
     "LineError",
+    "NonceRejected",
+    "NotNow",
+    "OperationNotAllowed",
+    "OrderRefused",
     "ProtocolError",
+    "RateLimited",
+    "Rejected",
+    "RequestInvalid",
+    "RestFailed",
+    "SessionRejected",
     "SlowConsumer",
     "Stale",
     "StartupError",
     "UpgradeRejected",
     "UsageError",
+    "VenueUnavailable",
     "shown",
 ]
 
@@ -68,6 +92,14 @@ class ConfigError(EngineError):
 
 class UsageError(EngineError):
     """The call makes no sense in this situation; the message says what would."""
+
+
+class OperationNotAllowed(UsageError):
+    """A REST operation that this client never calls; no byte was sent. ``operation`` is its name."""
+
+    def __init__(self, operation: str, why: str) -> None:
+        self.operation = shown(operation)
+        super().__init__(f"{self.operation}: {why}")
 
 
 class StartupError(EngineError):
@@ -134,6 +166,105 @@ class LineClosed(LineError):
         self.code = code
         self.reason = shown(reason)
         super().__init__(f"{target}: closed with {code}" + (f" ({self.reason})" if reason else ""))
+
+
+class RestFailed(EngineError):
+    """A REST call got no answer of the venue: the network, TLS or HTTP failed, or the body was none of the venue's.
+
+    ``maybe_executed`` says whether the venue may have acted on it all the same; ask before doing it again.
+    ``status`` is the HTTP status, if one came; ``retry_after_s`` is how long the answer asked to wait (0: not at all).
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        why: str,
+        *,
+        maybe_executed: bool,
+        status: int | None = None,
+        retry_after_s: float = 0.0,
+    ) -> None:
+        self.operation = operation
+        self.why = shown(why)
+        self.maybe_executed = maybe_executed
+        self.status = status
+        self.retry_after_s = retry_after_s
+        executed = "; the venue may have acted on it" if maybe_executed else ""
+        super().__init__(f"{operation}: {self.why}{executed}")
+
+
+class CircuitOpen(EngineError):
+    """The circuit breaker called ``breaker`` lets no call through for another ``retry_in_s``; no byte was sent."""
+
+    def __init__(self, breaker: str, retry_in_s: float, why: str = "") -> None:
+        self.breaker = breaker
+        self.retry_in_s = retry_in_s
+        self.why = shown(why)
+        because = f" ({self.why})" if why else ""
+        super().__init__(f"{breaker}: circuit open for another {retry_in_s:.1f} s{because}")
+
+
+class Rejected(EngineError):
+    """The venue said no, in the ``words`` that are kept here (cut to one printable line).
+
+    Args:
+        operation: what was asked, such as ``Balance`` or ``add_order``.
+        words: the venue's error string, or several joined with ``; ``.
+        retryable: whether the same request may be sent again as it is, after a pause.
+        action: what the engine does about it, a name of the founding document's table (``log_and_continue``, ...).
+        maybe_executed: whether the venue may have acted on it in spite of its answer.
+        retry_after_s: the shortest pause that makes sense before asking again (0 when nothing is known).
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        words: str,
+        *,
+        retryable: bool,
+        action: str,
+        maybe_executed: bool = False,
+        retry_after_s: float = 0.0,
+    ) -> None:
+        self.operation = operation
+        self.words = shown(words)
+        self.retryable = retryable
+        self.action = action
+        self.maybe_executed = maybe_executed
+        self.retry_after_s = retry_after_s
+        super().__init__(f"{operation}: the venue refused: {self.words}")
+
+
+class RequestInvalid(Rejected):
+    """A name, an argument or a method is wrong; the same request will never do."""
+
+
+class OrderRefused(Rejected):
+    """This order, amendment or cancellation cannot be: funds, limits, prices, or no such open order."""
+
+
+class NotNow(Rejected):
+    """The market or the account is in a state that does not allow it; wait for the state to change."""
+
+
+class RateLimited(Rejected):
+    """Too many calls, of this key, this address or on this pair; ``retry_after_s`` is the least to wait."""
+
+
+class AuthRejected(Rejected):
+    """The key, its signature, its permissions or its account; asking again makes it worse."""
+
+
+class SessionRejected(AuthRejected):
+    """The WebSocket token is bad or too old: fetch another one."""
+
+
+class NonceRejected(Rejected):
+    """The nonce was not above the last one of the key; the request was not executed."""
+
+
+class VenueUnavailable(Rejected):
+    """The venue's own trouble. A question may be repeated; what became of an order has to be asked."""
 
 
 class Stale(EngineError):
