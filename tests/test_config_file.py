@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kraken_engine.config import BackoffSettings, Config, PerformanceSettings, RestSettings
+from kraken_engine.config import BackoffSettings, BreakerSettings, Config, PerformanceSettings, RestSettings
 from kraken_engine.config_file import CHANNELS, load_config, parse_config
 from kraken_engine.errors import ConfigError
 from kraken_engine.runtime import real_runtime
@@ -72,6 +72,7 @@ websocket:
   reconnect_interval: 2.5
   max_reconnect_attempts: 3
 rest_api: {base_url: "http://127.0.0.1:3", timeout: 1.5, max_retries: 0, rate_limit_buffer: 1}
+circuit_breaker: {failure_threshold: 5, rate_limit_threshold: 2, timeout: 60, half_open_requests: 3}
 performance: {enable_compression: false, batch_size: 7, cache_ttl: 0}
 """
     )
@@ -82,6 +83,7 @@ performance: {enable_compression: false, batch_size: 7, cache_ttl: 0}
         symbols=("BTC/USD", "ETH/USD"),
         backoff=BackoffSettings(cap_s=2.5, down_after=3),
         rest=RestSettings(base_url="http://127.0.0.1:3", timeout_s=1.5, max_retries=0, rate_limit_buffer=1.0),
+        breaker=BreakerSettings(failure_threshold=5, rate_limit_threshold=2, timeout_s=60.0, half_open_requests=3),
         performance=PerformanceSettings(enable_compression=False, batch_size=7, cache_ttl_s=0.0),
     )
 
@@ -96,7 +98,7 @@ def test_every_channel_of_the_specification_may_be_named(channel: str) -> None:
     assert parse(f"websocket: {{channels: [{channel}]}}").channels == (channel,)
 
 
-SECTIONS = "performance, rest_api, websocket"
+SECTIONS = "circuit_breaker, performance, rest_api, websocket"
 ALL_CHANNELS = ", ".join(CHANNELS)
 WEBSOCKET = "channels, endpoint, max_reconnect_attempts, public_endpoint, reconnect_interval, symbols"
 

@@ -22,6 +22,7 @@ __all__ = [
     "PUBLIC_V2_URL",
     "REST_URL",
     "BackoffSettings",
+    "BreakerSettings",
     "Config",
     "FeedSettings",
     "LivenessSettings",
@@ -265,6 +266,30 @@ class RestSettings:
 
 
 @attrs.frozen(kw_only=True)
+class BreakerSettings:
+    """When REST calls are stopped, and for how long: the same rules for the public API and for each key."""
+
+    failure_threshold: int = attrs.field(default=3, validator=_at_least_1)
+    """So many calls failed in a row: the breaker opens."""
+    rate_limit_threshold: int = attrs.field(default=1, validator=_at_least_1)
+    """So many calls were answered with a rate limit, and none with success meanwhile: it opens."""
+    timeout_s: float = attrs.field(default=300.0, validator=_positive)
+    """How long it stays open; then probes decide."""
+    half_open_requests: int = attrs.field(default=1, validator=_at_least_1)
+    """Probes at once after the timeout, and successes that close the breaker."""
+    probe_timeout_s: float = attrs.field(default=10.0, validator=_positive)
+    """A probe that takes longer has failed."""
+    probe_pause_s: float = attrs.field(default=15.0, validator=_positive)
+    """The recovery group may probe an open breaker so long after a failure of the transport ..."""
+    throttled_probe_pause_s: float = attrs.field(default=60.0, validator=_positive)
+    """... and so long after a rate-limit answer, twice as long after each further one ..."""
+    longest_probe_pause_s: float = attrs.field(default=300.0, validator=_positive)
+    """... but not longer."""
+    longest_hold_s: float = attrs.field(default=900.0, validator=_positive)
+    """A time the venue names (``Throttled``, a lockout) is believed up to so far ahead."""
+
+
+@attrs.frozen(kw_only=True)
 class PerformanceSettings:
     """What is traded between speed, size and age of data."""
 
@@ -310,6 +335,7 @@ class Config:
     )
     feed: FeedSettings = attrs.field(factory=FeedSettings, validator=_instance(FeedSettings))
     rest: RestSettings = attrs.field(factory=RestSettings, validator=_instance(RestSettings))
+    breaker: BreakerSettings = attrs.field(factory=BreakerSettings, validator=_instance(BreakerSettings))
     performance: PerformanceSettings = attrs.field(
         factory=PerformanceSettings, validator=_instance(PerformanceSettings)
     )

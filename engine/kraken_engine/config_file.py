@@ -29,6 +29,7 @@ from kraken_engine.config import (
     PRIVATE_V2_URL,
     PUBLIC_V2_URL,
     BackoffSettings,
+    BreakerSettings,
     Config,
     PerformanceSettings,
     RestSettings,
@@ -61,6 +62,8 @@ Share = NewType("Share", float)
 Attempts = NewType("Attempts", int)
 Retries = NewType("Retries", int)
 Batch = NewType("Batch", int)
+Threshold = NewType("Threshold", int)
+Hold = NewType("Hold", float)
 
 
 @attrs.frozen(kw_only=True)
@@ -82,6 +85,14 @@ class _RestSection:
 
 
 @attrs.frozen(kw_only=True)
+class _BreakerSection:
+    failure_threshold: Threshold = Threshold(BreakerSettings().failure_threshold)
+    rate_limit_threshold: Threshold = Threshold(BreakerSettings().rate_limit_threshold)
+    timeout: Hold = Hold(BreakerSettings().timeout_s)
+    half_open_requests: Threshold = Threshold(BreakerSettings().half_open_requests)
+
+
+@attrs.frozen(kw_only=True)
 class _PerformanceSection:
     enable_compression: Switch = Switch(PerformanceSettings().enable_compression)
     batch_size: Batch = Batch(PerformanceSettings().batch_size)
@@ -92,6 +103,7 @@ class _PerformanceSection:
 class _File:
     websocket: _WebSocketSection = attrs.field(factory=_WebSocketSection)
     rest_api: _RestSection = attrs.field(factory=_RestSection)
+    circuit_breaker: _BreakerSection = attrs.field(factory=_BreakerSection)
     performance: _PerformanceSection = attrs.field(factory=_PerformanceSection)
 
 
@@ -125,7 +137,7 @@ def parse_config(data: bytes, *, name: str, environment: Mapping[str, str] | Non
 
 
 def _config(file: _File) -> Config:
-    websocket, rest, performance = file.websocket, file.rest_api, file.performance
+    websocket, rest, breaker, performance = file.websocket, file.rest_api, file.circuit_breaker, file.performance
     return Config(
         public_url=websocket.public_endpoint,
         private_url=websocket.endpoint,
@@ -137,6 +149,12 @@ def _config(file: _File) -> Config:
             timeout_s=rest.timeout,
             max_retries=rest.max_retries,
             rate_limit_buffer=rest.rate_limit_buffer,
+        ),
+        breaker=BreakerSettings(
+            failure_threshold=breaker.failure_threshold,
+            rate_limit_threshold=breaker.rate_limit_threshold,
+            timeout_s=breaker.timeout,
+            half_open_requests=breaker.half_open_requests,
         ),
         performance=PerformanceSettings(
             enable_compression=performance.enable_compression,
@@ -233,6 +251,8 @@ _RULES: dict[Any, Rule] = {
     Attempts: _whole(1, 1_000_000),
     Retries: _whole(0, 100),
     Batch: _whole(1, 10_000),
+    Threshold: _whole(1, 100),
+    Hold: _number("seconds above 0 and up to 86400", lambda x: 0 < x <= 86_400),
 }
 
 
