@@ -34,8 +34,8 @@ from kraken_engine.sim.network import Resolver, SimNetwork
 from kraken_engine.sim.plan import Fault
 from kraken_engine.sim.trace import Fact, Sometimes, Trace
 from kraken_engine.tasks.market import Market, open_market
-from kraken_engine.venue.core.delivery import FaultRecord
 from kraken_engine.venue.core.exchange import Exchange
+from kraken_engine.venue.core.records import FaultRecord
 from kraken_engine.venue.shells.server import VenueServer, VenueSettings, open_venue
 from kraken_engine.wire.endpoints import parse_endpoint
 

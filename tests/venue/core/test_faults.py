@@ -347,6 +347,12 @@ MISTAKES: list[tuple[str, dict[str, object], str]] = [
     ("refuse_subscriptions", {"times": 0}, "times: expected 1 or more"),
     ("delay_snapshot", {"symbol": "BTC/USD", "seconds": "1"}, "seconds: expected number"),
     ("send_raw", {"hex": "xyz"}, "hex: expected hex"),
+    ("batch_differently", {"seconds": 1, "size": 1}, "size: expected 2 to 100 updates in one, got 1"),
+    ("batch_differently", {"seconds": 1, "linger": 0}, "seconds: expected more than 0"),
+    ("batch_differently", {"seconds": 1, "symbol": "?"}, "symbol: expected a listed one"),
+    ("word_differently", {"seconds": 1, "style": "loud"}, "style: expected one of spaced, reordered, extended"),
+    ("announce_maintenance", {"seconds": 1, "notice": "soon"}, "notice: expected one of announced"),
+    ("announce_maintenance", {"seconds": 1, "action": "run"}, "action: expected one of continue"),
 ]
 
 
@@ -365,7 +371,7 @@ def test_a_command_that_makes_no_sense_says_what_would_and_does_nothing(
 
 
 def test_faults_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kraken_engine.venue.core.faults.MOST_WAITING", 3)
+    monkeypatch.setattr("kraken_engine.venue.core.fault_log.MOST_WAITING", 3)
     faults = opened().faults
     for _ in range(3):
         faults.silence(now=0.0, seconds=1.0)
@@ -412,7 +418,8 @@ def test_a_refusal_that_makes_no_sense_is_refused_itself(params: dict[str, objec
 
 def test_every_command_is_a_method_and_every_fault_a_command() -> None:
     inward = {"apply", "end_all", "hits", "record", "ignores", "refuses", "snapshot_delay_ns", "upgrade_refusal", "log"}
-    methods = {name for name in vars(Faults) if not name.startswith("_")} - inward
+    inward |= {"call_off_maintenance"}
+    methods = {name for name in dir(Faults) if not name.startswith("_")} - inward
     assert methods == set(COMMANDS)
 
 

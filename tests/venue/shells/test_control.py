@@ -69,6 +69,30 @@ def test_one_book_comes_to_the_depth_asked_for(operator: Operator, path: str) ->
     assert book == operator.exchange.book_state("BTC/USD", 3)
 
 
+def test_what_a_book_was_told_comes_from_the_number_asked_for(operator: Operator) -> None:
+    session = operator.exchange.connect("public", 100.0)
+    session.receive(b'{"method":"subscribe","params":{"channel":"book","symbol":["BTC/USD"]}}', 100.0)
+    operator.exchange.advance(102.0)
+    _, told = operator.exchange.told("BTC/USD")
+    books = [list(one) for one in told]
+    answer = {"first": 1, "next": len(books), "books": books[1:]}
+    assert operator.ask("GET", "/told/BTC/USD", since="1") == (200, answer)
+    assert operator.ask("GET", "/told/BTC/USD", depth="25") == (200, {"first": 0, "next": 0, "books": []})
+
+
+def test_trades_come_from_the_one_asked_for(operator: Operator) -> None:
+    since = operator.exchange.trades("BTC/USD", 3)[0]["trade_id"]
+    expected = operator.exchange.trades("BTC/USD", 2)
+    assert operator.ask("GET", "/trades/BTC/USD", since=str(since)) == (200, expected)
+
+
+def test_the_journal_comes_from_the_entry_asked_for(operator: Operator) -> None:
+    for _ in range(2):
+        operator.exchange.connect("public", 100.0)
+    entry = {"at_s": 100.0, "session": 2, "what": "open", "channel": None, "symbols": []}
+    assert operator.ask("GET", "/journal", since="1") == (200, {"next": 2, "entries": [entry]})
+
+
 def test_counters_are_the_venues_own(operator: Operator) -> None:
     assert operator.ask("GET", "/counters") == (200, operator.exchange.counters())
 

@@ -27,7 +27,10 @@ from kraken_engine.venue.core.instruments import Pair
 from kraken_engine.venue.core.matching import ASK, BID, Ladder, MatchingBook
 from kraken_engine.venue.core.timestamps import NS_PER_US, Stamps
 
-__all__ = ["CHECKED", "DEPTHS", "RECENT", "BookHistory", "BookMessage", "BookPublisher"]
+__all__ = ["CHECKED", "DEPTHS", "RECENT", "BookHistory", "BookMessage", "BookPublisher", "Totals"]
+
+Totals = tuple[dict[int, int], dict[int, int]]
+"""Quantities of bids and asks in lots, by a key that rises from the best level on."""
 
 DEPTHS = (10, 25, 100, 500, 1000)
 
@@ -66,6 +69,8 @@ class BookPublisher:
         """Time of what happens next; whoever lets the market move sets it first."""
         self.history = BookHistory()
         self.recent: deque[RecentBook] = deque(maxlen=recent)
+        self.told: dict[int, BookHistory] = {}
+        """The books that each depth was sent as updates, whether or not every subscriber got them."""
         self._stamps = stamps
         self._bids = _SideText(book.bids, pair, self)
         self._asks = _SideText(book.asks, pair, self)
@@ -91,7 +96,7 @@ class BookPublisher:
     def open_window(self, depth: int) -> None:
         """Start to work out updates of ``depth``."""
         if all(window.depth != depth for window in self._windows):
-            window = _Window(depth)
+            window = _Window(depth, self.told.setdefault(depth, BookHistory()))
             self._windows.append(window)
             for side in (BID, ASK):
                 self._sides[side].windows.append((depth, window.sides[side]))
@@ -139,6 +144,7 @@ class BookPublisher:
                     tail = b'],"checksum":%d,"timestamp":"%b"}]}' % (checksum, self._stamps.micros(wall_ns))
                 payload = b"".join((self._update, b",".join(bid_levels), b'],"asks":[', b",".join(ask_levels), tail))
                 self._ready.append(BookMessage(window.depth, payload, checksum))
+                window.told.add(wall_ns // NS_PER_US, checksum)
                 bid_levels.clear()
                 ask_levels.clear()
 
@@ -158,6 +164,18 @@ class BookPublisher:
     def levels(self, side: int, depth: int) -> list[bytes]:
         """Return the texts of the best ``depth`` levels of ``side``."""
         return self._sides[side].levels(depth)
+
+    def totals(self, depth: int) -> Totals:
+        """Return the quantities of the best ``depth`` bids and asks by their place, best first."""
+        return self._bids.totals(depth), self._asks.totals(depth)
+
+    def update_since(self, before: Totals, depth: int) -> bytes | None:
+        """Return one update that makes the book of now of a client's book of ``before``; None: nothing changed."""
+        bids, asks = self._bids.changes(before[0], depth), self._asks.changes(before[1], depth)
+        if not (bids or asks):
+            return None
+        tail = b'],"checksum":%d,"timestamp":"%b"}]}' % (self._checksum, self._stamps.micros(self._changed_ns))
+        return b"".join((self._update, b",".join(bids), b'],"asks":[', b",".join(asks), tail))
 
     def wrong_level(self) -> bytes | None:
         """Return an update that gives one bid no checksum covers twice its quantity; None: there is no such bid."""
@@ -181,6 +199,8 @@ class BookHistory:
     """The last books that existed, as (time in µs, checksum), oldest first; for judges, not for clients."""
 
     def __init__(self, capacity: int = HISTORY) -> None:
+        self.forgotten = 0
+        """Books that were remembered and are not any more."""
         self._capacity = capacity
         self._times = array("q")
         self._checksums = array("L")
@@ -195,6 +215,12 @@ class BookHistory:
         if len(self._times) >= 2 * self._capacity:
             del self._times[: self._capacity]
             del self._checksums[: self._capacity]
+            self.forgotten += self._capacity
+
+    def since(self, number: int) -> list[tuple[int, int]]:
+        """Return time and checksum of every remembered book but the first ``number`` of all."""
+        start = max(0, number - self.forgotten)
+        return list(zip(self._times[start:], self._checksums[start:], strict=True))
 
     def had(self, checksum: int, time_us: int | None = None) -> bool:
         """Return whether a remembered book had ``checksum`` (at exactly ``time_us``, when given)."""
@@ -210,8 +236,9 @@ _NOTHING: list[BookMessage] = []
 class _Window:
     """Level texts that the next message of one depth will carry."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, told: BookHistory) -> None:
         self.depth = depth
+        self.told = told
         self.sides: tuple[list[bytes], list[bytes]] = ([], [])
 
 
@@ -287,6 +314,20 @@ class _SideText:
         """Return the texts of the best ``depth`` levels."""
         texts = self._texts
         return [texts[key] for key in self._keys[:depth]]
+
+    def totals(self, depth: int) -> dict[int, int]:
+        """Return the quantities of the best ``depth`` levels by key, best first."""
+        return {key: self._levels[key].total for key in self._keys[:depth]}
+
+    def changes(self, before: dict[int, int], depth: int) -> list[bytes]:
+        """Return the texts that make the levels of now of those ``before``.
+
+        What is gone is mentioned only where a client that truncates would keep it.
+        """
+        now = self.totals(depth)
+        last = self._keys[depth - 1] if len(now) == depth else None
+        gone = [self._text(key, 0) for key in before if key not in now and (last is None or key < last)]
+        return gone + [self._texts[key] for key, total in now.items() if before.get(key) != total]
 
     def checked(self) -> bytes:
         """Return this side's part of what the checksum is computed over."""

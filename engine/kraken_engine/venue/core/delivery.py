@@ -1,7 +1,8 @@
 """The way from the venue's truth to the sessions, and everything on command that may go wrong on it.
 
 Channels hand over finished payloads with the sessions they are for. Normally that is one append per session. Only while
-a mute or a broken update is armed is each frame looked at. Faults change what is delivered, never what is true.
+a mute, a broken update or another way of telling is armed is each frame looked at. Faults change what is delivered,
+never what is true.
 """
 
 from __future__ import annotations
@@ -10,37 +11,15 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from kraken_engine.venue.core.book_channel import BookMessage
+from kraken_engine.venue.core.book_channel import BookMessage, BookPublisher
+from kraken_engine.venue.core.records import FaultRecord
 from kraken_engine.venue.core.sessions import Session
+from kraken_engine.venue.core.variants import STYLES, BatchedBook, Batching, Wording
 
-__all__ = ["DATA_CHANNELS", "BookFault", "Delivery", "FaultRecord", "Mute"]
+__all__ = ["DATA_CHANNELS", "BookFault", "Delivery", "Mute"]
 
 DATA_CHANNELS = ("book", "instrument", "ohlc", "ticker", "trade")
-
-
-@attrs.define(kw_only=True)
-class FaultRecord:
-    """One command of the fault log, and what came of it."""
-
-    id: int
-    name: str
-    params: dict[str, object]
-    at_s: float
-    """When it was given, on the clock of ``now``."""
-    until_s: float | None = None
-    """When it ends by itself."""
-    hits: int = 0
-    """How often it took effect: frames lost or broken, sessions ended, requests refused."""
-    last_hit_s: float | None = None
-
-    def hit(self, now_s: float, times: int = 1) -> None:
-        """Count an effect."""
-        self.hits += times
-        self.last_hit_s = now_s
-
-    def as_json(self) -> dict[str, object]:
-        """Return it JSON-ready."""
-        return attrs.asdict(self)
+_WORDED = ("book", "ohlc", "ticker", "trade")
 
 
 @attrs.define(kw_only=True)
@@ -124,12 +103,16 @@ class Delivery:
         self.frames: dict[str, int] = {}
         """Frames delivered, by channel; answers count as ``reply``."""
         self.mutes: list[Mute] = []
+        self.wordings: list[Wording] = []
+        self._batchings: list[Batching] = []
+        self._batched: dict[str, dict[int, BatchedBook]] = {}
+        """Books told several updates at a time, by symbol and session."""
         self._book_faults: dict[str, list[BookFault]] = {}
         self._now_s = now_s
 
     def publish(self, channel: str, symbol: str | None, sessions: Mapping[int, Session], payload: bytes) -> None:
         """Deliver one payload to every session of ``sessions``."""
-        if self.mutes:
+        if self.mutes or self.wordings:
             for session in sessions.values():
                 self.tell(session, channel, payload, symbol)
             return
@@ -139,20 +122,32 @@ class Delivery:
 
     def publish_book(self, symbol: str, sessions: Mapping[int, Session], message: BookMessage) -> None:
         """Deliver one book update, unless it is to be broken on the way."""
-        faults = self._book_faults.get(symbol)
-        if not faults:
+        faults, batched = self._book_faults.get(symbol, ()), self._batched.get(symbol)
+        if not (faults or batched):
             self.publish("book", symbol, sessions, message.payload)
             return
         for fault in faults:
             if fault.targets is None and sessions:
                 fault.targets = dict.fromkeys(sessions)
         for session in sessions.values():
-            payloads = [message.payload]
-            for fault in faults:
-                payloads = fault.alter(session.id, payloads, message.checksum, self._now_s())
-            for payload in payloads:
-                self.tell(session, "book", payload, symbol)
+            book = None if batched is None else batched.get(session.id)
+            if book is None:
+                self._tell_book(session, symbol, message.payload, message.checksum)
+            else:
+                self._tell_batch(book, book.add())
         self._tidy(symbol)
+
+    def _tell_book(self, session: Session, symbol: str, payload: bytes, checksum: int) -> None:
+        payloads = [payload]
+        for fault in self._book_faults.get(symbol, ()):
+            payloads = fault.alter(session.id, payloads, checksum, self._now_s())
+        for altered in payloads:
+            self.tell(session, "book", altered, symbol)
+
+    def _tell_batch(self, book: BatchedBook, payload: bytes | None) -> None:
+        if payload is not None:
+            book.batching.record.hit(self._now_s())
+            self._tell_book(book.session, book.symbol, payload, book.book.checksum)
 
     def tell(self, session: Session, channel: str, payload: bytes, symbol: str | None = None) -> None:
         """Deliver one payload to one session."""
@@ -160,8 +155,55 @@ class Delivery:
             if mute.matches(session, channel, symbol):
                 mute.record.hit(self._now_s())
                 return
+        if channel in _WORDED:
+            for wording in self.wordings:
+                if wording.matches(session, symbol):
+                    payload = STYLES[wording.style](payload)
+                    wording.record.hit(self._now_s())
         self.frames[channel] = self.frames.get(channel, 0) + 1
         session.send(payload)
+
+    def joined(self, symbol: str, session: Session, book: BookPublisher, depth: int) -> None:
+        """Take note that ``session`` is told the book of ``symbol`` from now on, beginning with what it is now."""
+        for batching in self._batchings:
+            if batching.matches(session, symbol):
+                self._batch(
+                    BatchedBook(
+                        batching=batching, session=session, symbol=symbol, book=book, depth=depth, flush=self._flush
+                    )
+                )
+
+    def batch(self, batching: Batching) -> None:
+        """Tell books several updates at a time from now on; :meth:`joined` says whose."""
+        self._batchings.append(batching)
+
+    def unbatch(self, batching: Batching) -> None:
+        """Tell each update by itself again; what waits goes out now. It may have ended already."""
+        if batching not in self._batchings:
+            return
+        self._batchings.remove(batching)
+        for symbol, books in list(self._batched.items()):
+            for session_id, book in list(books.items()):
+                if book.batching is batching:
+                    self._flush(book)
+                    self._unbatch(symbol, session_id)
+
+    def _batch(self, book: BatchedBook) -> None:
+        others = self._batched.setdefault(book.symbol, {})
+        before = others.get(book.session.id)
+        if before is not None:
+            self._flush(before)
+        others[book.session.id] = book
+
+    def _unbatch(self, symbol: str, session_id: int) -> None:
+        books = self._batched.get(symbol, {})
+        books.pop(session_id, None)
+        if not books:
+            self._batched.pop(symbol, None)
+
+    def _flush(self, book: BatchedBook) -> None:
+        self._tell_batch(book, book.take())
+        self._tidy(book.symbol)
 
     def arm(self, symbol: str, fault: BookFault) -> None:
         """Break a coming book update of ``symbol``."""
@@ -173,16 +215,23 @@ class Delivery:
             self.mutes.remove(mute)
 
     def heal(self) -> None:
-        """End every mute and break no update that is still to come; one that was held back is lost."""
+        """End every mute and break no update that is still to come; one that was held back is lost.
+
+        What was told several at a time is told by itself again, from where it was.
+        """
         self.mutes.clear()
+        self.wordings.clear()
         self._book_faults.clear()
+        for batching in list(self._batchings):
+            self.unbatch(batching)
 
     def waiting_book_faults(self) -> int:
         """Return how many broken updates are still to come."""
         return sum(len(faults) for faults in self._book_faults.values())
 
     def forget(self, symbol: str, session_id: int) -> None:
-        """Break nothing any more for a session that left the book of ``symbol``."""
+        """Break and hold back nothing any more for a session that left the book of ``symbol``."""
+        self._unbatch(symbol, session_id)
         for fault in self._book_faults.get(symbol, ()):
             fault.forget(session_id)
         self._tidy(symbol)

@@ -21,7 +21,9 @@ from kraken_engine.venue.core.delivery import Delivery
 from kraken_engine.venue.core.faults import Faults
 from kraken_engine.venue.core.gateway import Gateway
 from kraken_engine.venue.core.instruments import assets_of, listed_pairs
+from kraken_engine.venue.core.journal import Journal
 from kraken_engine.venue.core.listing import Listing
+from kraken_engine.venue.core.maintenance import Notice
 from kraken_engine.venue.core.market import TradingMode
 from kraken_engine.venue.core.oracle import Oracle
 from kraken_engine.venue.core.ports import Close, RestRequest, RestResponse
@@ -85,10 +87,13 @@ class Exchange:
         self._wall_start_ns = wall_ns
         self._agenda = Agenda()
         self._delivery = Delivery(self.now_s)
+        self.journal = Journal(self.now_s)
+        """What sessions did and asked for."""
         self._stamps = Stamps()
         self._opened = 0
         self._closed_idle = 0
         self._mode = TradingMode.ONLINE
+        self._notices: list[Notice] = []
         kept = levels or max(_FEWEST_LEVELS, min(_MOST_LEVELS, _LEVELS_IN_ALL // symbols))
         weights = [1 / (place + 4) for place in range(symbols)]
         self._listings = {
@@ -111,6 +116,7 @@ class Exchange:
             delivery=self._delivery,
             agenda=self._agenda,
             faults=self.faults,
+            journal=self.journal,
             stamps=self._stamps,
             wall_start_ns=wall_ns,
         )
@@ -149,8 +155,9 @@ class Exchange:
         connection_id = seeded_rng(f"{self.seed}:connection:{self._opened}").getrandbits(64)
         session = self.sessions[self._opened] = Session(self, self._opened, kind, connection_id)
         session.heard_ns = self._agenda.now_ns
+        self.journal.add(session.id, "open")
         self._agenda.at(session.heard_ns + IDLE_NS, self._idle_check(session))
-        self._delivery.tell(session, "status", frames.status_frame(self.system, connection_id))
+        self._tell_status(session)
         return session
 
     def rest(self, request: RestRequest, now: float) -> RestResponse:
@@ -174,6 +181,19 @@ class Exchange:
         """Return the last trades of ``symbol``, oldest first."""
         return self._oracle.trades(symbol, last)
 
+    def trades_after(self, symbol: str, trade_id: int) -> list[dict[str, object]]:
+        """Return the trades of ``symbol`` after the one called ``trade_id``, as far as they are kept."""
+        return self._oracle.trades_after(symbol, trade_id)
+
+    def told(self, symbol: str, depth: int = 10, since: int = 0) -> tuple[int, list[tuple[int, int]]]:
+        """Return which books subscribers of ``depth`` were sent as updates, beginning with the one numbered ``since``.
+
+        Returns:
+            The number of the first (above ``since`` when that one is forgotten) and, for each, its time in µs since
+            1970 and its checksum. Numbers begin with the first subscriber ever.
+        """
+        return self._oracle.told(symbol, depth, since)
+
     def counters(self) -> dict[str, object]:
         """Return what was counted since the start."""
         return {
@@ -195,6 +215,10 @@ class Exchange:
     def now_s(self) -> float:
         """Return how far the exchange has got, on the clock of ``now``."""
         return self._start_s + self._agenda.now_ns / NS_PER_S
+
+    def wall_ns(self) -> int:
+        """Return how far the exchange has got, in nanoseconds since 1970."""
+        return self._wall_start_ns + self._agenda.now_ns
 
     def elapsed_ns(self, now: float) -> int:
         """Return ``now`` as nanoseconds since the exchange opened."""
@@ -224,6 +248,7 @@ class Exchange:
     def ended(self, session: Session) -> None:
         """Forget a session, once what is happening now is over."""
         self.sessions.pop(session.id, None)
+        self.journal.add(session.id, "end")
         self._agenda.at(self._agenda.now_ns, lambda _: self._gateway.drop(session))
 
     def set_mode(self, mode: TradingMode) -> int:
@@ -231,10 +256,27 @@ class Exchange:
         self._mode = mode
         for listing in self._listings.values():
             listing.flow.mode = mode
-        told = list(self.sessions.values())
+        return self._tell_all()
+
+    def announce(self, notice: Notice) -> int:
+        """Tell of maintenance from now on, and return how many were told."""
+        self._notices.append(notice)
+        return self._tell_all(notice.session_id)
+
+    def retract(self, notice: Notice) -> None:
+        """Tell of it no more."""
+        self._notices.remove(notice)
+        self._tell_all(notice.session_id)
+
+    def _tell_all(self, session_id: int | None = None) -> int:
+        told = [session for session in self.sessions.values() if session_id in (None, session.id)]
         for session in told:
-            self._delivery.tell(session, "status", frames.status_frame(self.system, session.connection_id))
+            self._tell_status(session)
         return len(told)
+
+    def _tell_status(self, session: Session) -> None:
+        entries = [one.entry(self._stamps) for one in self._notices if one.session_id in (None, session.id)]
+        self._delivery.tell(session, "status", frames.status_frame(self.system, session.connection_id, entries))
 
     def change_precision(self, symbol: str, price: int, qty: int) -> int:
         """Announce so many digits more than listed for ``symbol``, write its books so, and return how many were told.

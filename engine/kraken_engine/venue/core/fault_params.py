@@ -44,6 +44,20 @@ COMMANDS: dict[str, tuple[Param, ...]] = {
     "falsify_level": (_SYMBOL, _SESSION),
     "change_precision": (_SYMBOL, Param("price", "price", "integer"), Param("qty", "qty", "integer")),
     "silence": (_SECONDS, _SESSION, _ANY_SYMBOL, Param("channel", "channel", "text"), Param("kind", "kind", "text")),
+    "batch_differently": (
+        _SECONDS,
+        _ANY_SYMBOL,
+        _SESSION,
+        Param("size", "size", "integer"),
+        Param("linger", "linger", "number"),
+    ),
+    "word_differently": (_SECONDS, Param("style", "style", "text", required=True), _ANY_SYMBOL, _SESSION),
+    "announce_maintenance": (
+        _SECONDS,
+        _SESSION,
+        Param("notice", "notice", "text"),
+        Param("action", "action", "text"),
+    ),
     "set_status": (Param("mode", "mode", "text", required=True),),
     "refuse_upgrade": (
         Param("status", "status", "integer", required=True),

@@ -1,41 +1,30 @@
 """Faults on command: each takes effect at a definite point, is logged, and says what it did.
 
 Methods for those in the same process; :meth:`Faults.apply` for a control port that has a name and JSON parameters. No
-fault changes what is true in the venue, only what clients get to see of it (``set_status`` and ``change_precision``
-aside, which are the truth).
+fault changes what is true in the venue, only what clients get to see of it (``set_status``, ``change_precision`` and
+``announce_maintenance`` aside, which are the truth).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import attrs
 
 from kraken_engine.errors import UsageError
-from kraken_engine.venue.core.agenda import Happening
 from kraken_engine.venue.core.book_channel import CHECKED
-from kraken_engine.venue.core.delivery import DATA_CHANNELS, BookFault, Delivery, FaultRecord, Mute
+from kraken_engine.venue.core.delivery import DATA_CHANNELS, BookFault, Delivery, Mute
+from kraken_engine.venue.core.fault_log import FaultedVenue, Outcome, check_room, nanoseconds
 from kraken_engine.venue.core.fault_params import read_params
+from kraken_engine.venue.core.fault_variants import Variants
 from kraken_engine.venue.core.listing import Listing
 from kraken_engine.venue.core.market import TradingMode
 from kraken_engine.venue.core.ports import Abort, Close, Raw, UpgradeRefusal
-from kraken_engine.venue.core.sessions import Session
-from kraken_engine.venue.core.timestamps import NS_PER_S
+from kraken_engine.venue.core.records import FaultRecord
 
-__all__ = ["FaultedVenue", "Faults"]
-
-LOG_KEPT = 1_000
-
-MOST_WAITING = 1_000
-"""Faults of one sort that wait for their moment, or for their end, at the same time."""
-
-MOST_SECONDS = 86_400.0
+__all__ = ["Faults"]
 
 MOST_MORE_DIGITS = 4
-
-_Outcome = dict[str, object]
 
 
 @attrs.define(kw_only=True)
@@ -51,37 +40,7 @@ class _Armed:
     refusal: UpgradeRefusal | None = None
 
 
-class FaultedVenue(Protocol):
-    """The exchange, as faults need it."""
-
-    sessions: dict[int, Session]
-
-    def advance(self, now: float) -> None:
-        """Let time pass."""
-        ...
-
-    def elapsed_ns(self, now: float) -> int:
-        """Return ``now`` on the agenda's clock."""
-        ...
-
-    def now_s(self) -> float:
-        """Return how far the exchange has got, on the clock of ``now``."""
-        ...
-
-    def at(self, time_ns: int, happening: Happening) -> None:
-        """Enter something into the agenda."""
-        ...
-
-    def set_mode(self, mode: TradingMode) -> int:
-        """Change the state of the venue."""
-        ...
-
-    def change_precision(self, symbol: str, price: int, qty: int) -> int:
-        """Change the digits of a pair."""
-        ...
-
-
-class Faults:
+class Faults(Variants):
     """Makes things go wrong. Every method returns the log entry it made, JSON-ready.
 
     ``session_id`` None stands for every session, ``symbol`` None for every symbol. An unknown session or symbol and a
@@ -89,36 +48,12 @@ class Faults:
     """
 
     def __init__(self, venue: FaultedVenue, listings: Mapping[str, Listing], delivery: Delivery) -> None:
-        self.given = 0
-        """Commands taken."""
-        self._venue = venue
-        self._listings = listings
-        self._delivery = delivery
-        self._log: deque[FaultRecord] = deque(maxlen=LOG_KEPT)
+        super().__init__(venue, listings, delivery)
         self._armed: list[_Armed] = []
-
-    @property
-    def log(self) -> list[_Outcome]:
-        """The last 1,000 commands, oldest first: ``id, name, params, at_s, until_s, hits, last_hit_s``."""
-        return [record.as_json() for record in self._log]
-
-    def record(self, fault_id: int) -> FaultRecord:
-        """Return one entry of the log as it stands, and as it will be. UsageError: not among the last 1,000."""
-        for record in reversed(self._log):
-            if record.id == fault_id:
-                return record
-        raise UsageError(f"fault: expected one of the last {LOG_KEPT}, got {fault_id}")
-
-    def hits(self) -> dict[str, int]:
-        """Return how often each kind of fault of the log took effect."""
-        counted: dict[str, int] = {}
-        for record in self._log:
-            counted[record.name] = counted.get(record.name, 0) + record.hits
-        return counted
 
     def drop_connection(
         self, *, now: float, session_id: int | None = None, mode: str = "abort", code: int = 1001, reason: str = ""
-    ) -> _Outcome:
+    ) -> Outcome:
         """End connections: ``abort`` drops TCP, ``close`` sends a close frame with ``code`` first."""
         if mode not in ("abort", "close"):
             raise UsageError(f"mode: expected abort or close, got {mode!r}")
@@ -131,27 +66,27 @@ class Faults:
             record.hit(now)
         return record.as_json()
 
-    def corrupt_checksum(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+    def corrupt_checksum(self, symbol: str, *, now: float, session_id: int | None = None) -> Outcome:
         """Give the next book update of ``symbol`` a wrong checksum."""
         return self._break_book("corrupt_checksum", "corrupt", symbol, session_id, now)
 
-    def drop_update(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+    def drop_update(self, symbol: str, *, now: float, session_id: int | None = None) -> Outcome:
         """Lose the next book update of ``symbol``."""
         return self._break_book("drop_update", "drop", symbol, session_id, now)
 
-    def duplicate_update(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+    def duplicate_update(self, symbol: str, *, now: float, session_id: int | None = None) -> Outcome:
         """Send the next book update of ``symbol`` twice."""
         return self._break_book("duplicate_update", "duplicate", symbol, session_id, now)
 
-    def reorder_updates(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+    def reorder_updates(self, symbol: str, *, now: float, session_id: int | None = None) -> Outcome:
         """Send the next book update of ``symbol`` after the one that follows it."""
         return self._break_book("reorder_updates", "reorder", symbol, session_id, now)
 
-    def merge_updates(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+    def merge_updates(self, symbol: str, *, now: float, session_id: int | None = None) -> Outcome:
         """Send the next book update of ``symbol`` in one message with the one that follows it."""
         return self._break_book("merge_updates", "merge", symbol, session_id, now)
 
-    def falsify_level(self, symbol: str, *, now: float, session_id: int | None = None) -> _Outcome:
+    def falsify_level(self, symbol: str, *, now: float, session_id: int | None = None) -> Outcome:
         """Tell a wrong quantity of the eleventh bid of ``symbol``, which no checksum covers, at once."""
         self._check_symbol(symbol)
         sessions = self._sessions(session_id, now)
@@ -165,7 +100,7 @@ class Faults:
                 record.hit(now)
         return record.as_json()
 
-    def change_precision(self, symbol: str, *, now: float, price: int = 0, qty: int = 0) -> _Outcome:
+    def change_precision(self, symbol: str, *, now: float, price: int = 0, qty: int = 0) -> Outcome:
         """Let ``symbol`` have so many digits more than listed, which ends a change made before when both are 0.
 
         The instrument channel tells it first, then the books are written so.
@@ -188,7 +123,7 @@ class Faults:
         channel: str | None = None,
         symbol: str | None = None,
         kind: str = "all",
-    ) -> _Outcome:
+    ) -> Outcome:
         """Lose every frame that matches, for ``seconds``.
 
         ``kind`` ``all`` includes heartbeats (channel ``heartbeat``), answers (``reply``) and ``status``; ``data`` only
@@ -199,11 +134,11 @@ class Faults:
             raise UsageError(f"channel: expected one of {', '.join(channels)}, got {channel!r}")
         if kind not in ("all", "data"):
             raise UsageError(f"kind: expected all or data, got {kind!r}")
-        lasts_ns = _nanoseconds(seconds)
+        lasts_ns = nanoseconds(seconds)
         self._sessions(session_id, now)
         if symbol is not None:
             self._check_symbol(symbol)
-        _check_room(len(self._delivery.mutes))
+        check_room(len(self._delivery.mutes))
         record = self._record(
             "silence", now, seconds=seconds, session_id=session_id, channel=channel, symbol=symbol, kind=kind
         )
@@ -213,7 +148,7 @@ class Faults:
         self._venue.at(self._venue.elapsed_ns(now) + lasts_ns, lambda _: self._delivery.unmute(mute))
         return record.as_json()
 
-    def set_status(self, mode: str, *, now: float) -> _Outcome:
+    def set_status(self, mode: str, *, now: float) -> Outcome:
         """Change the state of the venue; every session is told."""
         known = [known.value for known in TradingMode]
         if mode not in known:
@@ -225,7 +160,7 @@ class Faults:
 
     def refuse_upgrade(
         self, *, now: float, status: int, retry_after: int | None = None, location: str | None = None, times: int = 1
-    ) -> _Outcome:
+    ) -> Outcome:
         """Answer the next ``times`` WebSocket upgrades with the HTTP ``status``, as the venue's edge does.
 
         ``retry_after`` (seconds) and ``location`` become headers.
@@ -237,7 +172,7 @@ class Faults:
         if location is not None and not (location.isascii() and location.isprintable()):
             raise UsageError(f"location: expected printable ASCII, got {location!r}")
         self._check_times(times, None)
-        _check_room(len(self._armed))
+        check_room(len(self._armed))
         record = self._record(
             "refuse_upgrade", now, status=status, retry_after=retry_after, location=location, times=times
         )
@@ -250,53 +185,55 @@ class Faults:
 
     def refuse_subscriptions(
         self, *, now: float, symbol: str | None = None, error: str = "Exceeded msg rate", times: int = 1
-    ) -> _Outcome:
+    ) -> Outcome:
         """Answer the next ``times`` subscriptions of ``symbol`` with ``error``."""
         self._check_times(times, symbol)
-        _check_room(len(self._armed))
+        check_room(len(self._armed))
         record = self._record("refuse_subscriptions", now, symbol=symbol, error=error, times=times)
         self._armed.append(_Armed(kind="refuse", symbol=symbol, left=times, record=record, error=error))
         return record.as_json()
 
-    def ignore_subscriptions(self, *, now: float, times: int = 1, symbol: str | None = None) -> _Outcome:
+    def ignore_subscriptions(self, *, now: float, times: int = 1, symbol: str | None = None) -> Outcome:
         """Do not answer the next ``times`` subscriptions (one per symbol) at all."""
         self._check_times(times, symbol)
-        _check_room(len(self._armed))
+        check_room(len(self._armed))
         record = self._record("ignore_subscriptions", now, times=times, symbol=symbol)
         self._armed.append(_Armed(kind="ignore", symbol=symbol, left=times, record=record))
         return record.as_json()
 
-    def delay_snapshot(self, symbol: str, *, now: float, seconds: float) -> _Outcome:
+    def delay_snapshot(self, symbol: str, *, now: float, seconds: float) -> Outcome:
         """Hold back the snapshot of the next book subscription of ``symbol``; its updates wait as well."""
         self._check_symbol(symbol)
-        delay_ns = _nanoseconds(seconds)
-        _check_room(len(self._armed))
+        delay_ns = nanoseconds(seconds)
+        check_room(len(self._armed))
         record = self._record("delay_snapshot", now, symbol=symbol, seconds=seconds)
         self._armed.append(_Armed(kind="delay", symbol=symbol, left=1, record=record, delay_ns=delay_ns))
         return record.as_json()
 
-    def send_text(self, data: bytes, *, now: float, session_id: int | None = None) -> _Outcome:
+    def send_text(self, data: bytes, *, now: float, session_id: int | None = None) -> Outcome:
         """Send a text frame of any content."""
         return self._inject("send_text", data, data, session_id, now)
 
-    def send_raw(self, data: bytes, *, now: float, session_id: int | None = None) -> _Outcome:
+    def send_raw(self, data: bytes, *, now: float, session_id: int | None = None) -> Outcome:
         """Put bytes on the wire below the framing."""
         return self._inject("send_raw", data, Raw(data), session_id, now)
 
     def end_all(self, *, now: float) -> None:
         """End every fault that lasts or waits for its moment, and open the venue for trading again."""
+        self._venue.advance(now)
         self._armed.clear()
         self._delivery.heal()
+        self.call_off_maintenance()
         self.set_status(TradingMode.ONLINE.value, now=now)
 
-    def apply(self, name: str, params: Mapping[str, object], now: float) -> _Outcome:
+    def apply(self, name: str, params: Mapping[str, object], now: float) -> Outcome:
         """Do what a control port asks: ``name`` is a method of this class, ``params`` its JSON arguments.
 
         Raises:
             UsageError: unknown name, unknown or missing or wrong parameter; the message lists what there is.
         """
         arguments = read_params(name, params)
-        command: Callable[..., _Outcome] = getattr(self, name)
+        command: Callable[..., Outcome] = getattr(self, name)
         return command(now=now, **arguments)
 
     # What the WebSocket server asks for each upgrade, and the gateway while a subscription is made.
@@ -330,17 +267,17 @@ class Faults:
                 return armed
         return None
 
-    def _break_book(self, name: str, kind: str, symbol: str, session_id: int | None, now: float) -> _Outcome:
+    def _break_book(self, name: str, kind: str, symbol: str, session_id: int | None, now: float) -> Outcome:
         self._check_symbol(symbol)
         self._sessions(session_id, now)
-        _check_room(self._delivery.waiting_book_faults())
+        check_room(self._delivery.waiting_book_faults())
         record = self._record(name, now, symbol=symbol, session_id=session_id)
         listing = self._listings[symbol]
         targets = dict.fromkeys(listing.book_subscribers() if session_id is None else [session_id])
         self._delivery.arm(symbol, BookFault(kind=kind, record=record, targets=targets or None))
         return record.as_json()
 
-    def _inject(self, name: str, data: bytes, out: bytes | Raw, session_id: int | None, now: float) -> _Outcome:
+    def _inject(self, name: str, data: bytes, out: bytes | Raw, session_id: int | None, now: float) -> Outcome:
         sessions = self._sessions(session_id, now)
         record = self._record(name, now, session_id=session_id, size=len(data))
         for session in sessions:
@@ -348,38 +285,8 @@ class Faults:
             record.hit(now)
         return record.as_json()
 
-    def _sessions(self, session_id: int | None, now: float) -> list[Session]:
-        self._venue.advance(now)
-        if session_id is None:
-            return list(self._venue.sessions.values())
-        session = self._venue.sessions.get(session_id)
-        if session is None:
-            raise UsageError(f"session: expected one of {list(self._venue.sessions)}, got {session_id}")
-        return [session]
-
-    def _check_symbol(self, symbol: str) -> None:
-        if symbol not in self._listings:
-            raise UsageError(f"symbol: expected a listed one such as {next(iter(self._listings))}, got {symbol!r}")
-
     def _check_times(self, times: int, symbol: str | None) -> None:
         if times < 1:
             raise UsageError(f"times: expected 1 or more, got {times}")
         if symbol is not None:
             self._check_symbol(symbol)
-
-    def _record(self, name: str, now: float, **params: object) -> FaultRecord:
-        self.given += 1
-        record = FaultRecord(id=self.given, name=name, params=params, at_s=now)
-        self._log.append(record)
-        return record
-
-
-def _check_room(waiting: int) -> None:
-    if waiting >= MOST_WAITING:
-        raise UsageError(f"faults: expected at most {MOST_WAITING} of a sort waiting at the same time, got one more")
-
-
-def _nanoseconds(seconds: float) -> int:
-    if not 0 < seconds <= MOST_SECONDS:
-        raise UsageError(f"seconds: expected more than 0 and at most {MOST_SECONDS:g}, got {seconds!r}")
-    return round(seconds * NS_PER_S)

@@ -17,11 +17,12 @@ __all__ = ["HEARTBEAT", "instrument_frame", "ohlc_frame", "status_frame", "ticke
 HEARTBEAT = b'{"channel":"heartbeat"}'
 
 
-def status_frame(system: str, connection_id: int) -> bytes:
+def status_frame(system: str, connection_id: int, maintenance: Sequence[bytes] = ()) -> bytes:
     """Return the frame that greets a connection and tells of changes (docs "Status")."""
     return (
         b'{"channel":"status","type":"update","data":[{"version":"2.0.10","system":"%b","api_version":"v2",'
-        b'"connection_id":%d,"upcoming_maintenance":[],"emergency":[]}]}' % (system.encode(), connection_id)
+        b'"connection_id":%d,"upcoming_maintenance":[%b],"emergency":[]}]}'
+        % (system.encode(), connection_id, b",".join(maintenance))
     )
 
 

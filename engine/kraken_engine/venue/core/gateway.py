@@ -11,6 +11,7 @@ from typing import Protocol
 from kraken_engine.venue.core import frames
 from kraken_engine.venue.core.agenda import Agenda, Happening
 from kraken_engine.venue.core.delivery import Delivery
+from kraken_engine.venue.core.journal import Journal
 from kraken_engine.venue.core.listing import Listing
 from kraken_engine.venue.core.requests import (
     Refused,
@@ -58,6 +59,7 @@ class Gateway:
         delivery: Delivery,
         agenda: Agenda,
         faults: RequestFaults,
+        journal: Journal,
         stamps: Stamps,
         wall_start_ns: int,
     ) -> None:
@@ -69,6 +71,7 @@ class Gateway:
         self._delivery = delivery
         self._agenda = agenda
         self._faults = faults
+        self._journal = journal
         self._stamps = stamps
         self._wall_start_ns = wall_start_ns
 
@@ -94,6 +97,8 @@ class Gateway:
 
     def _subscription(self, session: Session, request: Request, now_ns: int) -> None:
         asked = read_subscription(request, session.kind)
+        first, *_ = asked.subscriptions
+        self._journal.add(session.id, request.method, first.channel, (one.symbol for one in asked.subscriptions))
         act = self._subscribe if request.method == "subscribe" else self._unsubscribe
         accepted: list[Subscription] = []
         for subscription in asked.subscriptions:

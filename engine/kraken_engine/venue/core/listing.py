@@ -7,6 +7,7 @@ recordings, each built once and shared by its subscribers.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 
 import attrs
 
@@ -146,6 +147,7 @@ class Listing:
         """Send ``session`` what follows on this subscription."""
         if subscription.channel == "book" and subscription.depth is not None:
             self.book.open_window(subscription.depth)
+            self._delivery.joined(self.pair.symbol, session, self.book, subscription.depth)
         self._subscribers(subscription)[session.id] = session
 
     def detach(self, session: Session, subscription: Subscription) -> None:
@@ -180,6 +182,13 @@ class Listing:
             if depth > deeper_than
             for session_id in subscribers
         ]
+
+    def rejoin(self, sessions: Collection[int]) -> None:
+        """Let delivery look again at how those of ``sessions`` that are subscribed to this book are told it."""
+        for depth, subscribers in self._books.items():
+            for session in subscribers.values():
+                if session.id in sessions:
+                    self._delivery.joined(self.pair.symbol, session, self.book, depth)
 
     def _subscribers(self, subscription: Subscription) -> _Subscribers:
         match subscription.channel:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from kraken_engine.errors import UsageError
+from kraken_engine.venue.core.book_channel import BookHistory
+from kraken_engine.venue.core.candles import TradePrint
 from kraken_engine.venue.core.listing import Listing
 from kraken_engine.venue.core.matching import ASK, BID
 from kraken_engine.venue.core.timestamps import Stamps
 
 __all__ = ["Oracle"]
+
+_NEVER = BookHistory(1)
+"""Of a depth that nobody ever subscribed to."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -72,16 +78,35 @@ class Oracle:
     def trades(self, symbol: str, last: int) -> list[dict[str, object]]:
         """Return the last trades, oldest first. UsageError: the symbol is not listed."""
         listing = self._listing(symbol)
-        return [
-            {
-                "trade_id": trade.id,
-                "side": "buy" if trade.taker_buys else "sell",
-                "price": listing.pair.price_text(trade.price),
-                "qty": listing.pair.qty_text(trade.qty),
-                "timestamp": self._stamps.micros(trade.wall_ns).decode(),
-            }
-            for trade in (list(listing.tape.trades)[-last:] if last > 0 else [])
-        ]
+        return [self._trade(listing, trade) for trade in (list(listing.tape.trades)[-last:] if last > 0 else [])]
+
+    def trades_after(self, symbol: str, trade_id: int) -> list[dict[str, object]]:
+        """Return the trades after the one called ``trade_id``, oldest first, as far as they are kept: the last 1,000.
+
+        Raises:
+            UsageError: the symbol is not listed.
+        """
+        listing = self._listing(symbol)
+        newer = itertools.takewhile(lambda trade: trade.id > trade_id, reversed(listing.tape.trades))
+        return [self._trade(listing, trade) for trade in reversed(list(newer))]
+
+    def told(self, symbol: str, depth: int, since: int) -> tuple[int, list[tuple[int, int]]]:
+        """Return the updates of one depth from number ``since`` on: the number of the first, time and checksum of each.
+
+        Raises:
+            UsageError: the symbol is not listed.
+        """
+        history = self._listing(symbol).book.told.get(depth, _NEVER)
+        return max(since, history.forgotten), history.since(since)
+
+    def _trade(self, listing: Listing, trade: TradePrint) -> dict[str, object]:
+        return {
+            "trade_id": trade.id,
+            "side": "buy" if trade.taker_buys else "sell",
+            "price": listing.pair.price_text(trade.price),
+            "qty": listing.pair.qty_text(trade.qty),
+            "timestamp": self._stamps.micros(trade.wall_ns).decode(),
+        }
 
     def _listing(self, symbol: str) -> Listing:
         listing = self._listings.get(symbol)

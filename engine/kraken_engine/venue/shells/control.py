@@ -6,6 +6,9 @@
     GET  /books[?depth=10]        every book as the venue has it
     GET  /books/BTC/USD[?depth=]  one book
     GET  /books/BTC/USD?checksum= the top ten of the latest recent book that had this checksum
+    GET  /told/BTC/USD[?depth=&since=N]  time and checksum of every update of a book, from the N-th on
+    GET  /trades/BTC/USD[?since=ID]      the trades after one
+    GET  /journal[?since=N]       what sessions did and asked for, from the N-th entry on
     GET  /counters                what the venue counted
     GET  /faults                  what was applied so far
     POST /faults                  {"fault": name, ...parameters}: apply one, answer what it did
@@ -33,6 +36,8 @@ from kraken_engine.venue.shells.http import json_response
 __all__ = ["ControlPort"]
 
 DEFAULT_DEPTH = 10
+
+MOST_NUMBER = 10**12
 
 
 @final
@@ -74,20 +79,34 @@ class ControlPort:
                 depth = _depth(request)
                 return {symbol: self.exchange.book_state(symbol, depth) for symbol in self.exchange.symbols}
             case "GET", ["books", symbol]:
-                if symbol not in self.exchange.symbols:
-                    raise _Problem(404, f"symbol: expected one of GET /symbols, got {shown(symbol)}")
+                self._check_symbol(symbol)
                 if "checksum" in request.query:
                     return self.exchange.past_book(symbol, _whole(request, "checksum", 2**32 - 1, ""))
                 return self.exchange.book_state(symbol, _depth(request))
+            case "GET", ["told", symbol]:
+                self._check_symbol(symbol)
+                since = _whole(request, "since", MOST_NUMBER, "0")
+                first, books = self.exchange.told(symbol, _depth(request), since)
+                return {"first": first, "next": first + len(books), "books": books}
+            case "GET", ["trades", symbol]:
+                self._check_symbol(symbol)
+                return self.exchange.trades_after(symbol, _whole(request, "since", MOST_NUMBER, "0"))
+            case "GET", ["journal"]:
+                entries = self.exchange.journal.since(_whole(request, "since", MOST_NUMBER, "0"))
+                return {"next": self.exchange.journal.next, "entries": [attrs.asdict(entry) for entry in entries]}
             case "GET", ["faults"]:
                 return self.exchange.faults.log
             case "POST", ["faults"]:
                 return self._apply(request.body)
-            case _, ["symbols" | "counters" | "faults"] | ["books", *_]:
+            case _, ["symbols" | "counters" | "faults" | "journal"] | ["books" | "told" | "trades", *_]:
                 raise _Problem(405, f"method: expected GET, or POST on /faults, got {shown(request.method)}")
             case _:
-                expected = "/symbols, /books, /books/{symbol}, /counters or /faults"
+                expected = "/symbols, /books, /told/{symbol}, /trades/{symbol}, /journal, /counters or /faults"
                 raise _Problem(404, f"path: expected {expected}, got {shown(request.path)}")
+
+    def _check_symbol(self, symbol: str) -> None:
+        if symbol not in self.exchange.symbols:
+            raise _Problem(404, f"symbol: expected one of GET /symbols, got {shown(symbol)}")
 
     def _apply(self, body: bytes) -> dict[str, object]:
         try:
