@@ -251,6 +251,8 @@ class FeedSettings:
     """Batches a channel task may lag behind the reader before that channel is resynced."""
     batch_messages: int = attrs.field(default=256, validator=_at_least_1)
     """Messages handled before other tasks get a turn."""
+    handover_timeout_s: float = attrs.field(default=2.0, validator=_positive)
+    """How long a private line may be kept from reading by a channel that does not keep up, before it is replaced."""
 
 
 @attrs.frozen(kw_only=True)

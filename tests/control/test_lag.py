@@ -128,3 +128,23 @@ def test_the_floor_is_the_quickest_of_the_last_minute(steps: list[tuple[float, f
         behind_s = lag.observe(venue_time(received_s - difference), received_s=received_s)
         model = [difference - min(d for at, d in seen if at > received_s - window_s) for window_s in (59.0, 60.0)]
         assert model[0] - 1e-3 <= behind_s <= model[1] + 1e-3
+
+
+def test_what_readers_are_told_changes_once_and_holds_until_it_is_over() -> None:
+    lag = Lag(LIMIT_S)
+    told = []
+    for sent_s, latency_s in ((0.0, 0.02), (1.0, 4.0), (2.0, 3.5), (3.0, 0.02)):
+        changed = lag.judge(venue_time(sent_s), received_s=sent_s + latency_s)
+        told.append((changed, lag.words))
+    late = "data is 4.0 s behind the venue"
+    assert told == [(False, None), (True, late), (False, late), (True, None)]
+
+
+def test_an_update_without_a_time_changes_nothing_and_the_next_connection_begins_on_time() -> None:
+    lag = Lag(LIMIT_S)
+    lag.judge(venue_time(0.0), received_s=0.0)
+    lag.judge(venue_time(1.0), received_s=5.0)
+    assert not lag.judge(None, received_s=6.0)
+    assert lag.words is not None
+    lag.restart()
+    assert lag.words is None

@@ -25,7 +25,7 @@ from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import Subscriptions
 from kraken_engine.state.trades import TradeSequence
 from kraken_engine.tasks.line import Line
-from kraken_engine.tasks.session import _Session
+from kraken_engine.tasks.session import Session
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
@@ -70,15 +70,15 @@ def depth_change_not_told(patch: pytest.MonkeyPatch) -> None:
 
 def heartbeat_makes_live(patch: pytest.MonkeyPatch) -> None:
     """The first frame after a silence makes everything live again."""
-    deliver = _Session.deliver
+    deliver = Session.deliver
 
-    async def wrong(self: _Session, frames: list[bytes], received_s: float) -> None:
+    async def wrong(self: Session, frames: list[bytes], received_s: float) -> None:
         for key in self.line.stream_keys():
-            if self.line.publisher.freshness.stale(key) is not None:
-                self.line.publisher.publish(key, Live(at_s=received_s, channel=str(key[0]), symbol=str(key[1])))
+            if self.line.outlet.stale(key) is not None:
+                self.line.outlet.publish(key, Live(at_s=received_s, channel=str(key[0]), symbol=str(key[1])))
         await deliver(self, frames, received_s)
 
-    patch.setattr(_Session, "deliver", wrong)
+    patch.setattr(Session, "deliver", wrong)
 
 
 def gap_swallowed(patch: pytest.MonkeyPatch) -> None:
@@ -166,12 +166,12 @@ def prices_through_floats(patch: pytest.MonkeyPatch) -> None:
 
 def wall_clock_for_ages(patch: pytest.MonkeyPatch) -> None:
     """What was received when, and so how long a line has been silent, is told by the wall clock."""
-    deliver = _Session.deliver
+    deliver = Session.deliver
 
-    async def wrong(self: _Session, frames: list[bytes], received_s: float) -> None:
+    async def wrong(self: Session, frames: list[bytes], received_s: float) -> None:
         await deliver(self, frames, (self.line.runtime.clock.wall_ns() - WALL_START_NS) / 1e9)
 
-    patch.setattr(_Session, "deliver", wrong)
+    patch.setattr(Session, "deliver", wrong)
 
 
 def already_subscribed_believed(patch: pytest.MonkeyPatch) -> None:

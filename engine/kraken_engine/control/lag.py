@@ -29,10 +29,22 @@ class Lag:
     """Further behind than that is late; it is over when it is less than half of it, so that jitter makes no storm."""
     late: bool = attrs.field(default=False, init=False)
     """Whether the last update of this connection came late."""
+    words: str | None = attrs.field(default=None, init=False)
+    """How late this connection was when :meth:`judge` found out, for readers; None: on time."""
     _floors: deque[tuple[float, float]] = attrs.field(factory=deque[tuple[float, float]], init=False, repr=False)
     """(when, difference): each larger than the one before it, at most one for each second of the window."""
     _ahead: bool = attrs.field(default=False, init=False)
     """Whether the last update was too far ahead of all others to be believed by itself."""
+
+    def judge(self, venue_time: str | None, *, received_s: float) -> bool:
+        """Observe the newest update of a read, and return whether :attr:`words` changed by it."""
+        if venue_time is None:
+            return False
+        behind_s = self.observe(venue_time, received_s=received_s)
+        if self.late == (self.words is not None):
+            return False
+        self.words = f"data is {behind_s:.1f} s behind the venue" if self.late else None
+        return True
 
     def observe(self, venue_time: str, *, received_s: float) -> float:
         """Judge one update, in the order of reading, and return by how many seconds it is behind.
@@ -61,6 +73,7 @@ class Lag:
     def restart(self) -> None:
         """The connection has ended: the next one is not late until it shows it."""
         self.late = False
+        self.words = None
 
 
 def _seconds(venue_time: str) -> float | None:

@@ -89,6 +89,10 @@ class Publisher:
         self._withheld.pop(key, None)
         self.freshness.forget(key)
 
+    def stale(self, key: StreamKey) -> Stale | None:
+        """Return why values of ``key`` may not be trusted now; None: they may, or there are none yet."""
+        return self.freshness.stale(key)
+
     def refused(self, key: StreamKey) -> Refused | None:
         """Return the venue's final refusal of ``key``, if that was its last word."""
         return self._refused.get(key)

@@ -1,138 +1,162 @@
 """What one line knows across its connections: wishes, views, counters, and where to publish.
 
-A line is one place in the pool; its connections come and go (``supervisor``, ``session``). All methods are synchronous.
+A line is one place in the pool; its connections come and go (``supervisor``, ``session``). What it is good for is up to
+the kind of line (:mod:`~kraken_engine.tasks.market_line`, and others): which channels it has and what they know, how
+frames are read and requests written, and what has to be got ready before each attempt to connect. All methods are
+synchronous.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+import abc
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import attrs
 
-from kraken_engine.codec.ws_v2 import Ack
+from kraken_engine.codec.ws_v2 import Ack, encode_request
 from kraken_engine.config import Config
 from kraken_engine.control.backoff import Backoff
-from kraken_engine.control.lag import Lag
-from kraken_engine.errors import DecodeError
-from kraken_engine.feed.publisher import Publisher
-from kraken_engine.model import Instrument
+from kraken_engine.errors import DecodeError, LineError
+from kraken_engine.feed.outlet import Outlet
 from kraken_engine.monitor.kpis import Kpis
-from kraken_engine.normalise.events import Event, InstrumentUpdate, LineUp, Notice, Refused, Resync
+from kraken_engine.normalise.events import Event, LineUp, Notice, Refused, Resync
 from kraken_engine.runtime import Runtime
-from kraken_engine.state.channels import (
-    BookChannel,
-    CandleChannel,
-    ChannelView,
-    InstrumentChannel,
-    Outcome,
-    Restore,
-    TickerChannel,
-    TradeChannel,
-)
+from kraken_engine.state.channels import ChannelView, Outcome, Restore
 from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.junk import Lost
 from kraken_engine.state.subscriptions import Request, SubscriptionKey, Subscriptions
+from kraken_engine.tasks.line_statistics import LineCounters, LineStatistics
 from kraken_engine.wire.dial import AddressCache
 from kraken_engine.wire.endpoints import Endpoint
 
-__all__ = ["HELD_CHANNELS", "Line", "LineCounters", "LineStatistics"]
-
-HELD_CHANNELS = ("book", "ticker", "ohlc")
-"""Whose late values are withheld; a trade is a fact with a time of its own, and is told whenever it comes."""
+__all__ = ["Batch", "Line", "Port", "Reader"]
 
 _REASONS_KEPT = 64
 """Different decode errors counted by name; the rest are counted together."""
 
 
 class Port(Protocol):
-    """What a line needs of its present connection."""
+    """What a line may ask of its present connection."""
 
     def poke(self) -> None:
         """Look at the wishes: they changed."""
         ...
 
+    def again(self, key: StreamKey) -> None:
+        """Subscribe anew to what stands behind ``key``."""
+        ...
 
-@attrs.define
-class LineCounters:
-    """Running totals of one line."""
+    def nudge(self, channel: str, *, now: float) -> None:
+        """Let a channel's task look at what is due, unless it is busy anyway."""
+        ...
 
-    connections: int = 0
-    reads: int = 0
-    frames: int = 0
-    handled: int = 0
-    """Market data messages applied."""
-    overruns: int = 0
-    """Batches dropped because a channel's inbox was full."""
-    undecodable: int = 0
-    resubscriptions: int = 0
-    longest_lag_s: float = 0.0
-    """Most seconds by which a look at this line came late."""
+    def pong(self) -> None:
+        """Take note that a ping was answered."""
+        ...
 
-
-@attrs.frozen(kw_only=True)
-class LineStatistics:
-    """What a line did so far."""
-
-    name: str
-    up: bool
-    connections: int
-    reads: int
-    frames: int
-    overruns: int
-    undecodable: int
-    rejected: int
-    """Elements of stateless channels skipped because they could not be trusted."""
-    resubscriptions: int
-    books_verified: int
-    """Checksums that matched."""
-    books_mismatched: int
-    """Checksums that did not: each one dropped the book at once."""
-    longest_lag_s: float
-    """Most seconds by which a look at the line came late: code blocked the event loop, or the machine slept."""
-
-    @property
-    def frames_per_read(self) -> float:
-        """Text frames cut from one socket read, on average."""
-        return self.frames / self.reads if self.reads else 0.0
+    def end(self, reason: LineError) -> None:
+        """End the connection; the first reason counts."""
+        ...
 
 
-@attrs.define(eq=False)
-class Line:
-    """One line of the pool."""
+@attrs.frozen
+class Batch:
+    """Messages of one channel, from one socket read, in order; a :class:`~kraken_engine.state.junk.Lost` among them."""
+
+    messages: Sequence[Any]
+    received_s: float
+    late: str | None = None
+    """How far the line was behind the venue when this was read, in words; None: not too far."""
+
+
+class Reader(Protocol):
+    """How the frames of one connection are read."""
+
+    def receive(self, frames: Sequence[bytes], received_s: float) -> Mapping[str, Batch]:
+        """Decode, handle what is no data of a channel, and return the rest by channel."""
+        ...
+
+    def spoke_again(self, *, now: float) -> None:
+        """The connection has ended a silence that had made everything stale."""
+        ...
+
+    def look(self, *, now: float) -> None:
+        """Do what is due; called at least every ``check_s``."""
+        ...
+
+
+@attrs.define(eq=False, kw_only=True)
+class Line(abc.ABC):
+    """One line of the pool, of any kind."""
 
     name: str
     endpoint: Endpoint
     runtime: Runtime
     config: Config
-    publisher: Publisher
+    outlet: Outlet
+    """Where all it has to say goes."""
     kpis: Kpis
-    instruments: dict[str, Instrument]
-    """Shared by all lines of a market."""
+    when_full: Literal["resync", "wait"] = "resync"
+    """What the reader does with an inbox that is full: ``resync`` that channel at once (market data), or ``wait`` for
+    room, and give up the connection when there is none in time (what must not be lost)."""
+    prepare: Callable[[], Awaitable[None]] | None = None
+    """Called before each attempt to connect (for a token, say). A ``LineError`` of its own is a failed attempt."""
     counters: LineCounters = attrs.field(factory=LineCounters, init=False)
     subscriptions: Subscriptions = attrs.field(init=False)
-    books: BookChannel = attrs.field(init=False)
     views: Mapping[str, ChannelView] = attrs.field(init=False)
     errors: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
     """Undecodable frames by reason."""
-    on_instruments: Callable[[], None] | None = None
-    """Called when the list of instruments was first received."""
-    _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
-    _fed: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
-    lag: Lag = attrs.field(init=False)
-    _held: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
-    """Channels whose data comes late, and how that is said."""
     backoff: Backoff = attrs.field(init=False)
     addresses: AddressCache = attrs.field(factory=AddressCache, init=False)
     """The last answer of the name service, used once when it fails."""
+    _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
+    _fed: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
     _port: Port | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.backoff = Backoff(self.config.backoff, self.runtime.fork_rng(f"backoff {self.name}"))
-        self.lag = Lag(self.config.liveness.late_after_s)
         self.subscriptions = Subscriptions(self.config.subscriptions)
-        self.books = BookChannel(self.config.subscriptions, self.instruments.get)
-        views: list[ChannelView] = [self.books, TickerChannel(), TradeChannel(), CandleChannel(), InstrumentChannel()]
-        self.views = {view.channel: view for view in views}
+        self.views = {view.channel: view for view in self.make_views()}
+
+    # -- what makes the kind of a line
+
+    @abc.abstractmethod
+    def make_views(self) -> Iterable[ChannelView]:
+        """Return the views of the channels this line has; called once."""
+
+    @abc.abstractmethod
+    def open_reader(self, port: Port) -> Reader:
+        """Return what reads the frames of a new connection."""
+
+    def encode(self, request: Request) -> bytes:
+        """Return a request as one text frame."""
+        return encode_request(request.method, request.params, request.req_id)
+
+    def apply(self, channel: str, batch: Batch, port: Port) -> None:
+        """Apply the messages of one channel to its view, and publish the outcome."""
+        view = self.views[channel]
+        received_s = batch.received_s
+        for message in batch.messages:
+            if type(message) is Lost:
+                self.settle(view.lose(message.why, now=received_s, symbol=message.symbol), port)
+                continue
+            for key, outcome in view.receive(message, received_s=received_s):
+                if isinstance(outcome, Restore):
+                    port.again(key)
+                else:
+                    self.publish(key, outcome)
+            if message.type == "snapshot":
+                self.arrived(channel, message)
+        self.handled(len(batch.messages), received_s)
+
+    def overran(self, channel: str, port: Port) -> None:
+        """Messages of a channel were dropped because its inbox was full."""
+        self.settle(self.views[channel].lose("this channel's inbox overran", now=self.now()), port)
+
+    def tick(self, channel: str, port: Port) -> None:
+        """Do what is due in a channel by now."""
+        self.settle(self.views[channel].tick(now=self.now()), port)
 
     def now(self) -> float:
         """Return the runtime's monotonic time."""
@@ -143,6 +167,11 @@ class Line:
         """Whether there is a connection now."""
         return self._port is not None
 
+    @property
+    def late(self) -> str | None:
+        """How far the line is behind the venue, in words; None: not too far."""
+        return None
+
     # -- wishes
 
     def want(self, key: StreamKey, subscription: SubscriptionKey) -> None:
@@ -152,13 +181,10 @@ class Line:
         if before != subscription:
             if before is not None:
                 # What is shown is not kept up to date any more, and whatever ends this wait has to tell the readers.
-                self.publisher.lose(key, "the subscription changes", now=self.now())
-                self.publisher.flush()
+                self.outlet.lose(key, "the subscription changes", now=self.now())
+                self.outlet.flush()
             self._fed[key] = subscription
             self.views[subscription.channel].want(key, subscription, now=self.now())
-            late = self._held.get(subscription.channel)
-            if late is not None:
-                self.publisher.hold(key, late, now=self.now())
         self.subscriptions.want(subscription, now=self.now())
         self._poke()
 
@@ -172,6 +198,10 @@ class Line:
         """Return the streams this line feeds: the wanted ones, and dropped ones within their grace period."""
         return list(self._fed)
 
+    def streams_of(self, channel: str) -> list[StreamKey]:
+        """Return those of :meth:`stream_keys` that are of one channel."""
+        return [key for key, subscription in self._fed.items() if subscription.channel == channel]
+
     def sent(self, request: Request) -> None:
         """Take note of a request that left: streams nobody wants any more end with their unsubscription."""
         if request.method == "unsubscribe":
@@ -183,7 +213,7 @@ class Line:
         if key not in self._wanted:
             subscription = self._fed.pop(key)
             self.views[subscription.channel].drop(key)
-            self.publisher.forget(key)
+            self.outlet.forget(key)
 
     def subscribe_again(self, key: StreamKey) -> None:
         """Ask the venue for a fresh snapshot of a stream."""
@@ -207,8 +237,14 @@ class Line:
     def greeted(self, *, now: float) -> None:
         """The venue's first frame is here."""
         self.counters.connections += 1
-        self.publisher.announce(LineUp(at_s=now, line=self.name, connection=self.counters.connections))
-        self.publisher.flush()
+        self.outlet.announce(LineUp(at_s=now, line=self.name, connection=self.counters.connections))
+        self.outlet.flush()
+
+    def suspect(self, why: str) -> None:
+        """The connection is silent: what it feeds may not be trusted."""
+        now = self.now()
+        for key in self.stream_keys():
+            self.outlet.suspect(key, why, now=now)
 
     def disconnected(self, why: str) -> None:
         """The connection is gone, and with it everything that was current through it."""
@@ -220,58 +256,41 @@ class Line:
         for view in self.views.values():
             for key, outcome in view.lose(why, now=now, line_down=True):
                 if not isinstance(outcome, Restore):
-                    self.publisher.publish(key, outcome)
-        self.lag.restart()
-        for channel in list(self._held):
-            self.held(channel, None)
-        self.publisher.flush()
+                    self.outlet.publish(key, outcome)
+        self.outlet.flush()
 
-    # -- what the channel tasks report
+    # -- what the reader and the channel tasks report
 
-    def held(self, channel: str, late: str | None) -> None:
-        """What a channel delivers from here on is late; or (None) all it delivered so far is on time.
-
-        TCP keeps the order: when one update comes on time, whatever was sent before it is here, and all streams are
-        current.
-        """
-        if (late is None) == (channel not in self._held) or channel not in HELD_CHANNELS:
-            return
-        streams = [key for key, subscription in self._fed.items() if subscription.channel == channel]
-        if late is None:
-            del self._held[channel]
-            for key in streams:
-                self.publisher.release(key, now=self.now())
-        else:
-            self._held[channel] = late
-            for key in streams:
-                self.publisher.hold(key, late, now=self.now())
-
-    def instruments_changed(self, update: InstrumentUpdate) -> list[Outcome]:
-        """Take over new and changed instruments; return what that means for the books."""
-        outcomes: list[Outcome] = []
-        for instrument in update.instruments:
-            self.instruments[instrument.symbol] = instrument
-            outcomes.extend(self.books.changed(instrument, now=update.received_s))
-        if self.on_instruments is not None:
-            self.on_instruments()
-        return outcomes
-
-    def answered(self, ack: Ack, *, now: float) -> None:
+    def answered(self, ack: Ack, port: Port, *, now: float) -> None:
         """Take one reply of the venue to a subscription."""
         for notice in self.subscriptions.ack(ack, now=now):
             self.tell(notice)
         view = self.views.get(ack.channel or "")
         if view is not None and ack.success and ack.method == "subscribe":
             view.confirmed(ack.symbol, depth=ack.depth, now=now)
+        port.poke()
+        if view is not None:
+            # A confirmed subscription may have started a deadline, which its channel's task must get to know.
+            port.nudge(view.channel, now=now)
+        self.outlet.flush()
+
+    def settle(self, outcomes: Iterable[Outcome], port: Port) -> None:
+        """Publish what happened, and ask anew for what only a snapshot heals."""
+        for key, outcome in outcomes:
+            if isinstance(outcome, Restore):
+                port.again(key)
+            else:
+                self.publish(key, outcome)
 
     def arrived(self, channel: str, message: Any) -> None:
         """A snapshot is here: its subscription has done what it was asked for."""
         now = self.now()
-        if channel == "instrument":
-            self.subscriptions.data(channel, None, now=now)
-        else:
-            for symbol in dict.fromkeys(data.symbol for data in message.data):
-                self.subscriptions.data(channel, symbol, now=now)
+        for symbol in self.symbols_of(channel, message):
+            self.subscriptions.data(channel, symbol, now=now)
+
+    def symbols_of(self, channel: str, message: Any) -> Iterable[str | None]:  # noqa: ARG002 - channels may differ
+        """Return the symbols a snapshot is about; None: its subscription has none."""
+        return dict.fromkeys(data.symbol for data in message.data)
 
     def handled(self, messages: int, received_s: float) -> None:
         """Count a batch that was applied and published."""
@@ -283,7 +302,7 @@ class Line:
         """Publish what happened to a stream, and count what went wrong."""
         if isinstance(event, Resync):
             self.kpis.error(now=event.at_s)
-        self.publisher.publish(key, event)
+        self.outlet.publish(key, event)
 
     def tell(self, notice: Notice) -> None:
         """Publish a notice about a subscription to the readers of the stream it concerns."""
@@ -295,9 +314,9 @@ class Line:
             and subscription.symbol == notice.symbol
         ]
         for key in concerned:
-            self.publisher.publish(key, notice)
+            self.outlet.publish(key, notice)
         if not concerned:
-            self.publisher.announce(notice)
+            self.outlet.announce(notice)
 
     def reject(self, error: DecodeError) -> None:
         """Count a frame that could not be decoded."""
@@ -320,10 +339,15 @@ class Line:
             undecodable=self.counters.undecodable,
             rejected=sum(view.rejected for view in self.views.values()),
             resubscriptions=self.counters.resubscriptions,
-            books_verified=self.books.verified,
-            books_mismatched=self.books.mismatched,
+            books_verified=self.books_checked[0],
+            books_mismatched=self.books_checked[1],
             longest_lag_s=self.counters.longest_lag_s,
         )
+
+    @property
+    def books_checked(self) -> tuple[int, int]:
+        """Checksums that matched, and that did not."""
+        return 0, 0
 
     def _poke(self) -> None:
         if self._port is not None:

@@ -37,7 +37,8 @@ from kraken_engine.normalise.events import Event, LineDown
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import SubscriptionKey
-from kraken_engine.tasks.line import Line, LineStatistics
+from kraken_engine.tasks.line_statistics import LineStatistics
+from kraken_engine.tasks.market_line import MarketLine
 from kraken_engine.tasks.scope import open_background
 from kraken_engine.tasks.supervisor import run_line
 from kraken_engine.venue.shells.memory import MemoryNetwork
@@ -83,7 +84,14 @@ class Market:
     """An open market; made by :func:`open_market`."""
 
     def __init__(
-        self, *, feed: Feed, publisher: Publisher, line: Line, kpis: Kpis, runtime: Runtime, venue: VenueServer | None
+        self,
+        *,
+        feed: Feed,
+        publisher: Publisher,
+        line: MarketLine,
+        kpis: Kpis,
+        runtime: Runtime,
+        venue: VenueServer | None,
     ) -> None:
         self.feed = feed
         """Streams and current values."""
@@ -149,12 +157,12 @@ async def _open_market(config: Config, runtime: Runtime, venue: VenueServer | No
         client_context(config.wire, runtime.files)  # an unusable certificate is a mistake now, not a failing line later
     publisher = Publisher()
     kpis = Kpis(now=runtime.clock.now())
-    line = Line(
+    line = MarketLine(
         name="market A",
         endpoint=endpoint,
         runtime=runtime,
         config=config,
-        publisher=publisher,
+        outlet=publisher,
         kpis=kpis,
         instruments={},
     )
@@ -171,7 +179,7 @@ async def _open_market(config: Config, runtime: Runtime, venue: VenueServer | No
         publisher.close()
 
 
-async def _wait_ready(line: Line, publisher: Publisher, config: Config) -> None:
+async def _wait_ready(line: MarketLine, publisher: Publisher, config: Config) -> None:
     """Wait for the first list of instruments, which proves connection, subscription and decoding at once.
 
     Raises:

@@ -1,82 +1,36 @@
-"""One connection of one line: reader, writer, liveness, and a task per channel, ending together.
+"""One connection of one line, of whatever kind: reader, writer, liveness, and a task per channel, ending together.
 
-The reader decodes and sorts; it never waits for market data to be handled, so pings stay answered. Each channel task
-applies its messages to the line's view and publishes what happened, all between two checkpoints. Nobody here closes
-the socket: whoever finds the connection useless ends the session's scope with a reason, and that ``async with``
-cleans up.
+The reader never waits for market data to be handled, so pings stay answered. Each channel task applies its messages to
+the line's view and publishes what happened, all between two checkpoints. Nobody here closes the socket: whoever finds
+the connection useless ends the session's scope with a reason, and that ``async with`` cleans up.
 
-=============  ===============================  ==========================================  =====================
-memory channel from, to                         what                                        when full
-=============  ===============================  ==========================================  =====================
-inbox          reader to one channel task       messages of one read of that channel        that channel is resynced
-outbound       channels, liveness to writer     pings and requests to subscribe anew        the asker asks again later
-=============  ===============================  ==========================================  =====================
+=============  ===============================  =================================  ==================================
+memory channel from, to                         what                               when full
+=============  ===============================  =================================  ==================================
+inbox          reader to one channel task       messages of one read of that       that channel is resynced; or the
+                                                channel                            reader waits, as the line has it
+outbound       channels, liveness to writer     pings and requests to subscribe    the asker asks again later
+                                                anew
+=============  ===============================  =================================  ==================================
+
+What frames mean, and what becomes of messages, is the line's business (:mod:`~kraken_engine.tasks.line`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable
-from typing import Any
 
-import attrs
 import trio
 
-from kraken_engine.codec.sniff import sniff
-from kraken_engine.codec.ws_v2 import (
-    Ack,
-    BookMessage,
-    Decoder,
-    InstrumentMessage,
-    OhlcMessage,
-    Pong,
-    StatusMessage,
-    TickerMessage,
-    TradeMessage,
-    encode_request,
-)
+from kraken_engine.codec.ws_v2 import encode_request
 from kraken_engine.control.liveness import Liveness, MarkStale, Replace, SendPing
-from kraken_engine.control.tripwire import Tripwire
-from kraken_engine.errors import DecodeError, LineError
-from kraken_engine.normalise.events import InstrumentUpdate
-from kraken_engine.normalise.instruments import venue_status
-from kraken_engine.state.channels import ChannelView, Outcome, Restore
+from kraken_engine.errors import LineError
 from kraken_engine.state.freshness import StreamKey
-from kraken_engine.tasks.line import HELD_CHANNELS, Line
+from kraken_engine.tasks.line import Batch, Line
 from kraken_engine.wire.websocket import WebSocket, open_websocket
 
-__all__ = ["run_session"]
-
-_CHANNEL_OF: dict[type, str] = {
-    BookMessage: "book",
-    TickerMessage: "ticker",
-    TradeMessage: "trade",
-    OhlcMessage: "ohlc",
-    InstrumentMessage: "instrument",
-}
-_TIMED = (BookMessage, TickerMessage, TradeMessage)
-"""Whose updates say when what they tell happened."""
-_JUNK_FRAMES = 3
-_JUNK_WINDOW_S = 10.0
-
-
-@attrs.frozen
-class Lost:
-    """In an inbox, at the place where they are missing: messages of ``symbol`` (None: of any) could not be had."""
-
-    why: str
-    symbol: str | None
-
-
-@attrs.frozen
-class Batch:
-    """Messages of one channel, from one socket read, in order."""
-
-    messages: list[Any]
-    received_s: float
-    late: str | None
-    """How far the line was behind the venue when this was read, in words; None: not too far."""
+__all__ = ["Outbound", "Session", "run_session"]
 
 
 class Outbound:
@@ -112,15 +66,17 @@ async def run_session(line: Line) -> LineError:
 
     Returns rather than raises, so that only bugs travel as exceptions.
     """
-    session = _Session(line)
+    session = Session(line)
     try:
+        if line.prepare is not None:
+            await line.prepare()
         async with open_websocket(
             line.runtime, line.endpoint, line.config.wire, session.deliver, addresses=line.addresses
         ) as websocket:
             async with trio.open_nursery() as nursery:
                 session.begin(nursery.cancel_scope)
-                for view in line.views.values():
-                    nursery.start_soon(_run_channel, session, view.channel)
+                for channel in line.views:
+                    nursery.start_soon(_run_channel, session, channel)
                 nursery.start_soon(_run_writer, session, websocket)
                 nursery.start_soon(_run_liveness, session)
                 session.end(await websocket.wait_closed())
@@ -134,8 +90,11 @@ async def run_session(line: Line) -> LineError:
     return session.ended()
 
 
-class _Session:
-    """What the tasks of one connection share. Everything but the reader is synchronous."""
+class Session:
+    """What the tasks of one connection share, and what the line may ask of it (:class:`~..line.Port`).
+
+    Everything but the reader is synchronous.
+    """
 
     def __init__(self, line: Line) -> None:
         self.line = line
@@ -146,13 +105,8 @@ class _Session:
         self.inbox_send: dict[str, trio.MemorySendChannel[Batch]] = {}
         self.inbox_receive: dict[str, trio.MemoryReceiveChannel[Batch]] = {}
         self.overrun: dict[str, bool] = {}
-        self._decoder = Decoder()
-        self._junk = Tripwire(_JUNK_FRAMES, _JUNK_WINDOW_S)
+        self.reader = line.open_reader(self)
         self._greeted = False
-        self.late: str | None = None
-        """How far the line is behind the venue, in words; None: not too far."""
-        self._suspects: list[StreamKey] = []
-        self._prove_at = math.inf
         for channel in line.views:
             send, receive = trio.open_memory_channel[Batch](line.config.feed.inbox_batches)
             self.inbox_send[channel], self.inbox_receive[channel] = send, receive
@@ -195,27 +149,19 @@ class _Session:
         self.outbound.again[key] = None
         self.outbound.poke()
 
-    def settle(self, outcomes: Iterable[Outcome]) -> None:
-        """Publish what happened, and ask anew for what only a snapshot heals."""
-        for key, outcome in outcomes:
-            if isinstance(outcome, Restore):
-                self.again(key)
-            else:
-                self.line.publish(key, outcome)
-
-    def prove_suspects(self, *, now: float) -> None:
-        """Ask anew for streams that stayed quiet since the line spoke again: only data on time makes them live."""
-        if now >= self._prove_at and self.late is None:
-            self._prove_at = math.inf
-            suspects, self._suspects = self._suspects, []
-            for key in suspects:
-                if self.line.publisher.freshness.stale(key) is not None:
-                    self.again(key)
-
     def ping(self) -> None:
         """Let the writer ask the venue for a sign of life."""
         self.outbound.ping = True
         self.outbound.poke()
+
+    def pong(self) -> None:
+        """Take note that a ping was answered."""
+        self.liveness.pong()
+
+    def nudge(self, channel: str, *, now: float) -> None:
+        """Let a channel's task look at what is due, unless it is busy anyway."""
+        with contextlib.suppress(trio.WouldBlock):
+            self.inbox_send[channel].send_nowait(Batch((), now, self.line.late))
 
     def judge(self, *, now: float) -> None:
         """Look at the silence of the connection, and act on what it means."""
@@ -227,16 +173,15 @@ class _Session:
                 case SendPing():
                     self.ping()
                 case MarkStale(reason=reason):
-                    for key in line.stream_keys():
-                        line.publisher.suspect(key, reason, now=now)
+                    line.suspect(reason)
                 case Replace(reason=reason):
                     self.end(LineError(f"{line.name}: {reason}"))
-        line.publisher.flush()
+        line.outlet.flush()
 
     # -- the reader
 
     async def deliver(self, frames: list[bytes], received_s: float) -> None:
-        """Take the text frames of one socket read: decode, answer to bookkeeping, sort the rest by channel."""
+        """Take the text frames of one socket read, let the line read them, and hand on what came of it."""
         line = self.line
         line.counters.reads += 1
         line.counters.frames += len(frames)
@@ -249,99 +194,38 @@ class _Session:
             if self.reason is not None:
                 return
         if self.liveness.frame(now=received_s):
-            self._suspects = line.stream_keys()
-            self._prove_at = received_s + line.config.liveness.stale_after_s
+            self.reader.spoke_again(now=received_s)
         step = line.config.feed.batch_messages
         for start in range(0, len(frames), step):
             if start:
                 await trio.lowlevel.checkpoint()
-            self._sort(frames[start : start + step], received_s)
+            part = frames if len(frames) <= step else frames[start : start + step]
+            for channel, batch in self.reader.receive(part, received_s).items():
+                await self._hand_over(channel, batch)
 
-    def _sort(self, frames: list[bytes], received_s: float) -> None:
-        decode = self._decoder.decode
-        sorted_: dict[str, list[Any]] = {}
-        newest: Any = None
-        for frame in frames:
-            try:
-                message = decode(frame)
-            except DecodeError as error:
-                self._undecodable(frame, error, received_s, sorted_)
-                continue
-            channel = _CHANNEL_OF.get(type(message))
-            if channel is None:
-                self._keep_books(message, received_s)
-                continue
-            newest = message
-            if channel in sorted_:
-                sorted_[channel].append(message)
-            else:
-                sorted_[channel] = [message]
-        if type(newest) in _TIMED and newest.type == "update":
-            self._judge_lag(newest, received_s, sorted_)
-        for channel, messages in sorted_.items():
-            self._hand_over(channel, Batch(messages, received_s, self.late))
-
-    def _judge_lag(self, newest: Any, received_s: float, sorted_: dict[str, list[Any]]) -> None:
-        """Find out from the newest update of a batch whether the line is late; every channel has to know a change."""
-        venue_time = newest.data[-1].timestamp if newest.data else None
-        if venue_time is None:
-            return
-        lag = self.line.lag
-        behind_s = lag.observe(venue_time, received_s=received_s)
-        if lag.late != (self.late is not None):
-            self.late = f"data is {behind_s:.1f} s behind the venue" if lag.late else None
-            for channel in HELD_CHANNELS:
-                sorted_.setdefault(channel, [])
-
-    def _hand_over(self, channel: str, batch: Batch) -> None:
-        """Put a batch into an inbox; what finds no room is lost, and an empty one may have told of a change."""
+    async def _hand_over(self, channel: str, batch: Batch) -> None:
+        """Put a batch into an inbox; what finds no room is lost, or waited for, as the line has it."""
+        inbox = self.inbox_send[channel]
         try:
-            self.inbox_send[channel].send_nowait(batch)
+            inbox.send_nowait(batch)
         except trio.WouldBlock:
+            if self.line.when_full == "wait":
+                await self._wait_for_room(channel, batch)
+                return
             self.overrun[channel] = True
             self.line.counters.overruns += 1
             self.line.kpis.error(now=batch.received_s)
 
-    def nudge(self, channel: str, *, now: float) -> None:
-        """Let a channel's task look at what is due, unless it is busy anyway."""
-        with contextlib.suppress(trio.WouldBlock):
-            self.inbox_send[channel].send_nowait(Batch([], now, self.late))
-
-    def _keep_books(self, message: Any, received_s: float) -> None:
-        """Handle what is no market data: replies, the venue's state. A heartbeat has done its work by arriving."""
-        line = self.line
-        if type(message) is Ack:
-            line.answered(message, now=received_s)
-            self.poke()
-            if message.channel in self.inbox_send:
-                # A confirmed subscription may have started a deadline, which its channel's task must get to know.
-                self.nudge(message.channel, now=received_s)
-        elif type(message) is StatusMessage:
-            status = venue_status(message, at_s=received_s, reject=line.reject)
-            if status is not None:
-                line.publisher.announce(status)
-        elif type(message) is Pong:
-            self.liveness.pong()
+    async def _wait_for_room(self, channel: str, batch: Batch) -> None:
+        limit_s = self.line.config.feed.handover_timeout_s
+        with trio.move_on_after(limit_s):
+            await self.inbox_send[channel].send(batch)
             return
-        else:
-            return
-        line.publisher.flush()
-
-    def _undecodable(self, frame: bytes, error: DecodeError, received_s: float, sorted_: dict[str, list[Any]]) -> None:
-        """Skip a frame, but not silently: what it may have changed is unsynchronised from here on."""
-        self.line.reject(error)
-        suspect = sniff(frame)
-        if suspect is not None:
-            channel, symbol = suspect
-            for name in [channel] if channel is not None else list(self.inbox_send):
-                if name in self.inbox_send:
-                    sorted_.setdefault(name, []).append(Lost(f"undecodable frame ({error})", symbol))
-        if self._junk.fault(now=received_s):
-            why = f"{_JUNK_FRAMES} undecodable frames within {_JUNK_WINDOW_S:g} s, last: {error}"
-            self.end(LineError(f"{self.line.name}: {why}"))
+        self.line.counters.overruns += 1
+        self.end(LineError(f"{self.line.name}: no room for {channel} within {limit_s:g} s"))
 
 
-async def _run_writer(session: _Session, websocket: WebSocket) -> None:
+async def _run_writer(session: Session, websocket: WebSocket) -> None:
     """Send what is due: subscriptions in their order and at their pace, and pings. Ends with the session."""
     line, outbound = session.line, session.outbound
     try:
@@ -353,12 +237,12 @@ async def _run_writer(session: _Session, websocket: WebSocket) -> None:
             for key in again:
                 line.subscribe_again(key)
             for request in line.subscriptions.due(now=line.now()):
-                await websocket.send(encode_request(request.method, request.params, request.req_id))
+                await websocket.send(line.encode(request))
                 session.liveness.sent(now=line.now())
                 line.sent(request)
             for notice in line.subscriptions.take_notices():
                 line.tell(notice)
-            line.publisher.flush()
+            line.outlet.flush()
             due = line.subscriptions.next_due(now=line.now())
             with trio.move_on_at(math.inf if due is None else due):
                 await outbound.poked()
@@ -366,20 +250,18 @@ async def _run_writer(session: _Session, websocket: WebSocket) -> None:
         session.end(error)
 
 
-async def _run_liveness(session: _Session) -> None:
+async def _run_liveness(session: Session) -> None:
     """Look at the connection whenever it is due; ends the session, or is ended by it."""
     while True:
         await trio.sleep_until(session.liveness.next_check)
         now = session.line.now()
         session.judge(now=now)
-        session.prove_suspects(now=now)
+        session.reader.look(now=now)
 
 
-async def _run_channel(session: _Session, channel: str) -> None:
-    """Apply one channel's messages to the line's view and publish the outcome, until the session ends."""
-    line = session.line
-    view = line.views[channel]
-    inbox = session.inbox_receive[channel]
+async def _run_channel(session: Session, channel: str) -> None:
+    """Let the line apply one channel's messages, and do what is due there, until the session ends."""
+    line, view, inbox = session.line, session.line.views[channel], session.inbox_receive[channel]
     while True:
         due = view.next_due
         batch = None
@@ -389,38 +271,12 @@ async def _run_channel(session: _Session, channel: str) -> None:
             # What was dropped is newer than what is still queued: none of it can be applied any more.
             session.overrun[channel] = False
             _drain(inbox)
-            session.settle(view.lose("this channel's inbox overran", now=line.now()))
-            line.held(channel, session.late)
+            line.overran(channel, session)
         elif batch is None:
-            session.settle(view.tick(now=line.now()))
+            line.tick(channel, session)
         else:
-            _apply(session, view, batch)
-        line.publisher.flush()
-
-
-def _apply(session: _Session, view: ChannelView, batch: Batch) -> None:
-    line = session.line
-    received_s = batch.received_s
-    publish = line.publish
-    if batch.late is not None:
-        line.held(view.channel, batch.late)
-    for message in batch.messages:
-        if type(message) is Lost:
-            session.settle(view.lose(message.why, now=received_s, symbol=message.symbol))
-            continue
-        for key, outcome in view.receive(message, received_s=received_s):
-            if isinstance(outcome, Restore):
-                session.again(key)
-            else:
-                publish(key, outcome)
-                if isinstance(outcome, InstrumentUpdate):
-                    session.settle(line.instruments_changed(outcome))
-                    session.nudge("book", now=received_s)  # it may have something due now
-        if message.type == "snapshot":
-            line.arrived(view.channel, message)
-    if batch.late is None:
-        line.held(view.channel, None)
-    line.handled(len(batch.messages), received_s)
+            line.apply(channel, batch, session)
+        line.outlet.flush()
 
 
 def _drain(inbox: trio.MemoryReceiveChannel[Batch]) -> None:

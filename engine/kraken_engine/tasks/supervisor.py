@@ -25,14 +25,9 @@ async def run_line(line: Line, budget: ConnectBudget) -> None:
         line.disconnected(str(reason))
         pause_s = backoff.failed(now=line.now(), floor_s=backoff.floor_s(reason))
         pause_s += budget.reserve(now=line.now() + pause_s, immediate=pause_s == 0.0)
-        line.publisher.announce(
-            LineDown(
-                at_s=line.now(),
-                line=line.name,
-                reason=str(reason),
-                failures=backoff.failures,
-                retry_in_s=pause_s,
-            )
+        down = LineDown(
+            at_s=line.now(), line=line.name, reason=str(reason), failures=backoff.failures, retry_in_s=pause_s
         )
-        line.publisher.flush()
+        line.outlet.announce(down)
+        line.outlet.flush()
         await trio.sleep(pause_s)
