@@ -145,6 +145,7 @@ def normalise(message: Message) -> None:
         case TickerMessage():
             for update in ticker_updates(message, received_s=0.0, reject=rejected.append):
                 assert update.bid.is_finite()
+                assert update.change_pct is not None
                 assert update.change_pct.is_finite()
         case TradeMessage():
             assert all(trade.price > 0 for trade in trades(message, received_s=0.0, reject=rejected.append))

@@ -1,7 +1,8 @@
 """What an application sees of an order book: an immutable copy whose decimals are made when they are read.
 
-Decides nothing. A view is only ever made from a book whose checksum matched (:mod:`kraken_engine.state.order_book`);
-this module knows nothing of how that was found out, nor of time.
+Decides nothing. Of a WebSocket's book, a view is only ever made when the checksum matched
+(:mod:`kraken_engine.state.order_book`); a book of the REST API has no checksum, and says so. This module knows nothing
+of how a match was found out, nor of time.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _EXACT = Context(prec=100)
 
 @attrs.frozen(kw_only=True)
 class BookView:
-    """One verified state of the order book of ``symbol``.
+    """One state of the order book of ``symbol``.
 
     Two views are equal when they show the same digits. Levels below the first :attr:`verified_levels` of a side
     are as the venue sent them, but no checksum covers them.
@@ -36,7 +37,12 @@ class BookView:
     depth: int
     """Most levels a side has."""
     checksum: int
-    """The venue's CRC-32 over the top ten levels of the book this view was taken from; it matched."""
+    """The venue's CRC-32 over the top ten levels of the book this view was taken from; it matched.
+
+    0 where there was none to match: then :attr:`verified` is False.
+    """
+    verified: bool = True
+    """Whether there was a checksum. A book of the REST API has none."""
     crossed: bool = False
     """Best bid at or above best ask: legal for moments (auctions, venue races), never to be traded on."""
     raw_bids: tuple[Level, ...] = attrs.field(repr=False)
@@ -47,7 +53,7 @@ class BookView:
     @property
     def verified_levels(self) -> int:
         """How many levels of each side, from the best, the checksum vouches for."""
-        return VERIFIED_LEVELS
+        return VERIFIED_LEVELS if self.verified else 0
 
     @cached_property
     def bids(self) -> tuple[PriceLevel, ...]:
@@ -106,7 +112,7 @@ class BookView:
 
 @attrs.frozen(kw_only=True)
 class BookUpdate(MarketEvent):
-    """A new state of a book, verified by its checksum (docs "Book (Level 2)")."""
+    """A new state of a book: verified by its checksum (docs "Book (Level 2)"), unless its integrity says otherwise."""
 
     book: BookView
     snapshot: bool

@@ -115,14 +115,14 @@ class TickerUpdate(MarketEvent):
         return decimal_of(self.data.high, "high")
 
     @property
-    def change(self) -> Decimal:
-        """Change of the price, in the quote asset."""
-        return decimal_of(self.data.change, "change")
+    def change(self) -> Decimal | None:
+        """Change of the price, in the quote asset; None from REST, which does not tell."""
+        return None if self.data.change is None else decimal_of(self.data.change, "change")
 
     @property
-    def change_pct(self) -> Decimal:
-        """Change of the price, in per cent."""
-        return decimal_of(self.data.change_pct, "change_pct")
+    def change_pct(self) -> Decimal | None:
+        """Change of the price, in per cent; None from REST, which does not tell."""
+        return None if self.data.change_pct is None else decimal_of(self.data.change_pct, "change_pct")
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,83 @@
+"""Every name the venue has for a pair or an asset leads to our one, by its tables and never by stripping letters."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kraken_engine.codec.rest_public import AssetInfo, PairInfo
+from kraken_engine.normalise.symbols import Symbols, modern
+
+
+def asset(altname: str) -> AssetInfo:
+    return AssetInfo(altname=altname, decimals=8, display_decimals=5)
+
+
+def pair(altname: str, base: str, quote: str, wsname: str | None = None) -> PairInfo:
+    return PairInfo(altname=altname, base=base, quote=quote, pair_decimals=1, lot_decimals=8, wsname=wsname)
+
+
+ASSETS = {
+    "XXBT": asset("XBT"), "XXDG": asset("XDG"), "XETH": asset("ETH"), "ZUSD": asset("USD"), "XTZ": asset("XTZ"),
+    "ZRX": asset("ZRX"), "SOL": asset("SOL"), "XBT.M": asset("XBT.M"), "XXLM": asset("XLM"),
+}  # fmt: skip
+PAIRS = {
+    "XXBTZUSD": pair("XBTUSD", "XXBT", "ZUSD", "XBT/USD"),
+    "XDGUSD": pair("XDGUSD", "XXDG", "ZUSD", "XDG/USD"),
+    "XTZUSD": pair("XTZUSD", "XTZ", "ZUSD", "XTZ/USD"),
+    "XETHXXBT": pair("ETHXBT", "XETH", "XXBT"),
+    "XXBTZUSD.d": pair("XBTUSD.d", "XXBT", "ZUSD"),
+}
+SYMBOLS = Symbols(ASSETS, PAIRS)
+
+
+@pytest.mark.parametrize("name", ["XXBTZUSD", "XBTUSD", "XBT/USD", "BTC/USD"])
+def test_every_name_of_a_pair_leads_to_its_symbol(name: str) -> None:
+    assert SYMBOLS.symbol(name) == "BTC/USD"
+
+
+def test_a_pair_without_a_name_for_websockets_is_found_by_its_assets() -> None:
+    assert SYMBOLS.symbol("ETHXBT") == "ETH/BTC"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("XXBT", "BTC"), ("XBT", "BTC"), ("BTC", "BTC"), ("XXDG", "DOGE"), ("XDG", "DOGE"), ("ZUSD", "USD"),
+        # Nothing is stripped from ids that merely begin like the old ones.
+        ("XTZ", "XTZ"), ("ZRX", "ZRX"), ("ZZZZ", "ZZZZ"), ("XNEW", "XNEW"),
+        # Wallets that cannot be traded from keep their suffix.
+        ("XBT.M", "BTC.M"), ("XXBT.S", "BTC.S"), ("ATOM.S", "ATOM.S"), ("XDG.F", "DOGE.F"),
+    ],
+)  # fmt: skip
+def test_every_name_of_an_asset_leads_to_its_code(name: str, code: str) -> None:
+    assert SYMBOLS.asset(name) == code
+
+
+def test_the_way_back_gives_the_venues_own_key_and_id() -> None:
+    assert SYMBOLS.key("BTC/USD") == "XXBTZUSD"
+    assert SYMBOLS.asset_id("BTC") == "XXBT"
+    assert SYMBOLS.asset_id("NEWCOIN") == "NEWCOIN"
+
+
+def test_the_old_dark_pool_is_left_out() -> None:
+    assert SYMBOLS.symbol("XXBTZUSD.d") is None
+    assert SYMBOLS.symbols == ("BTC/USD", "DOGE/USD", "XTZ/USD", "ETH/BTC")
+
+
+def test_a_name_that_is_not_in_the_tables_is_no_pair() -> None:
+    assert SYMBOLS.symbol("SHIBUSD") is None
+    assert SYMBOLS.key("SHIB/USD") is None
+
+
+def test_tables_that_are_empty_still_know_the_two_renamed_codes() -> None:
+    empty = Symbols({}, {})
+    assert (empty.asset("XBT"), empty.asset("XXBT"), empty.symbols) == ("BTC", "XXBT", ())
+
+
+@given(st.sampled_from(["XBT", "XDG", "ETH", "USD", "XTZ"]), st.sampled_from(["", ".S", ".M", ".B", ".F", ".T"]))
+def test_a_modern_code_is_a_fixed_point(name: str, suffix: str) -> None:
+    code = modern(name + suffix)
+    assert modern(code) == code
+    assert code.endswith(suffix)
