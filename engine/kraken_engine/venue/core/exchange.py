@@ -12,9 +12,15 @@ busy: number *i* (from 0) gets a share proportional to ``1 / (i + 4)``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kraken_engine.errors import ConfigError
 from kraken_engine.runtime import seeded_rng
 from kraken_engine.venue.core import frames
+from kraken_engine.venue.core.accounts.account import Unwatched
+from kraken_engine.venue.core.accounts.registry import Accounts
+from kraken_engine.venue.core.accounts.rest_account import account_endpoints
+from kraken_engine.venue.core.accounts.settings import AccountSettings
 from kraken_engine.venue.core.agenda import Agenda, Happening
 from kraken_engine.venue.core.book_channel import RECENT
 from kraken_engine.venue.core.delivery import Delivery
@@ -25,8 +31,10 @@ from kraken_engine.venue.core.journal import Journal
 from kraken_engine.venue.core.listing import Listing
 from kraken_engine.venue.core.maintenance import Notice
 from kraken_engine.venue.core.market import TradingMode
+from kraken_engine.venue.core.names import Names
 from kraken_engine.venue.core.oracle import Oracle
 from kraken_engine.venue.core.ports import Close, RestRequest, RestResponse
+from kraken_engine.venue.core.rest_private import PrivateRest
 from kraken_engine.venue.core.rest_public import PublicRest
 from kraken_engine.venue.core.sessions import Session
 from kraken_engine.venue.core.timestamps import NS_PER_S, NS_PER_US, Stamps
@@ -58,7 +66,15 @@ class Exchange:
     """The simulated exchange."""
 
     def __init__(
-        self, seed: int, symbols: int, rate: float, now: float, wall_ns: int, *, levels: int | None = None
+        self,
+        seed: int,
+        symbols: int,
+        rate: float,
+        now: float,
+        wall_ns: int,
+        *,
+        levels: int | None = None,
+        accounts: Sequence[AccountSettings] = (),
     ) -> None:
         """Open the exchange.
 
@@ -70,9 +86,11 @@ class Exchange:
             wall_ns: wall-clock time of this moment, nanoseconds since 1970; later wall times follow from ``now``.
             levels: levels a side of every book. By default 1,200 for up to 50 symbols, fewer for more, so that
                 opening stays quick; a world that needs only shallow books opens faster with fewer.
+            accounts: those that it has from the start; ``accounts.create`` opens more.
 
         Raises:
             ConfigError: ``symbols``, ``rate`` or ``levels`` is out of range.
+            UsageError: two accounts have the same name or key.
         """
         if not 0 < rate < MOST_RATE:
             raise ConfigError(f"rate: expected more than 0 and less than {MOST_RATE:g} messages a second, got {rate!r}")
@@ -123,7 +141,14 @@ class Exchange:
         self._announced = {pair.symbol: pair for pair in pairs}
         self._assets = assets_of(pairs)
         self._gateway.instruments = frames.instrument_frame(b"snapshot", self._assets, pairs)
-        self._rest = PublicRest(tuple(self._listings.values()), self._assets)
+        names = Names(tuple(self._listings.values()), self._assets)
+        self._rest = PublicRest(names)
+        self._rest_requests = 0
+        self.accounts = Accounts(seed, {asset.code: asset for asset in self._assets}, Unwatched())
+        """The accounts by name, their keys and their tokens."""
+        for settings in accounts:
+            self.accounts.create(settings, wall_ns)
+        self._private = PrivateRest(self.accounts, [account_endpoints(self.accounts)])
         self._oracle = Oracle(self._listings)
         for place, listing in enumerate(self._listings.values()):
             self._agenda.at(listing.pause_ns(), self._market(listing), order=place)
@@ -163,7 +188,11 @@ class Exchange:
     def rest(self, request: RestRequest, now: float) -> RestResponse:
         """Answer one HTTP request."""
         self.advance(now)
-        return self._rest.answer(request, self._wall_start_ns + self._agenda.now_ns, self.system)
+        self._rest_requests += 1
+        wall_ns = self._wall_start_ns + self._agenda.now_ns
+        if request.path.startswith("/0/private/"):
+            return self._private.answer(request, wall_ns)
+        return self._rest.answer(request, wall_ns, self.system)
 
     def book_state(self, symbol: str, depth: int = 10) -> dict[str, object]:
         """Return the true book: text levels, checksum, time of its last change. UsageError for an unknown symbol."""
@@ -202,7 +231,7 @@ class Exchange:
             "steps": sum(listing.steps for listing in self._listings.values()),
             "frames": dict(self._delivery.frames),
             "requests": self._gateway.requests,
-            "rest_requests": self._rest.requests,
+            "rest_requests": self._rest_requests,
             "sessions_opened": self._opened,
             "sessions_open": len(self.sessions),
             "sessions_closed_idle": self._closed_idle,

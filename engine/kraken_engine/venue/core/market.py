@@ -17,7 +17,7 @@ from typing import Protocol
 
 from kraken_engine.runtime import Rng, seeded_rng
 from kraken_engine.venue.core.instruments import Pair
-from kraken_engine.venue.core.matching import ASK, BID, Fill, Ladder, MatchingBook
+from kraken_engine.venue.core.matching import ASK, BID, Fill, Ladder, MatchingBook, Order
 
 __all__ = ["MarketFlow", "MarketSink", "TradingMode"]
 
@@ -151,18 +151,22 @@ class MarketFlow:
         index = min(int(TOP * self._draw() * self._draw()), len(ladder.keys) - 1)
         key = ladder.keys[index]
         level = ladder.levels[key]
-        if len(level.orders) > 1:
-            self.book.cancel(next(reversed(level.orders)))
+        order = level.newest_of_crowd()
+        if order is None:
+            self.book.rest(side, abs(key), self._size())
+        elif len(level.orders) > 1:
+            self.book.cancel(order.id)
         elif self._draw() < 0.5 or level.total < 4:
             self.book.rest(side, abs(key), self._size())
         else:
-            order = next(iter(level.orders.values()))
             self.book.reduce(order.id, max(1, int(order.qty * self._draw())))
 
     def _requote(self, side: int) -> None:
         ladder = self.book.ladders[side]
         key = ladder.keys[min(int(TOP * self._draw()), len(ladder.keys) - 1)]
-        self.book.cancel(next(iter(ladder.levels[key].orders)))
+        order = ladder.levels[key].oldest_of_crowd()
+        if order is not None:
+            self.book.cancel(order.id)
         self.book.rest(side, abs(key), self._size())
 
     def _emptiness(self, side: int) -> float:
@@ -194,21 +198,23 @@ class MarketFlow:
         ladder = self.book.ladders[side]
         if len(ladder.keys) <= TOP:
             return
-        level = ladder.levels[ladder.keys[int(TOP * self._draw())]]
-        self.book.cancel(next(reversed(level.orders)))
+        order = ladder.levels[ladder.keys[int(TOP * self._draw())]].newest_of_crowd()
+        if order is not None:
+            self.book.cancel(order.id)
 
     def _keep_depth(self, side: int) -> None:
         """Grow or cut the far end of a ladder that drifted from its number of levels, one level at a time."""
         ladder = self.book.ladders[side]
-        surplus = len(ladder.keys) - self._levels
+        surplus = len(ladder.keys) - ladder.owned - self._levels
         if surplus < 0:
             self._extend(side, ladder)
-        elif surplus > self._levels // 4 + TOP:
-            level = ladder.levels[ladder.keys[-1]]
-            self.book.cancel(next(reversed(level.orders)))
+        elif surplus > self._levels // 4 + TOP and (order := _farthest_of_crowd(ladder)) is not None:
+            self.book.cancel(order.id)
 
     def _extend(self, side: int, ladder: Ladder) -> None:
-        key = ladder.keys[-1] + 1 + int(self._draw() * 2 * (self._gap - 1) + 0.5)
+        farthest = _farthest_of_crowd(ladder)
+        key = ladder.keys[-1] if farthest is None else farthest.key
+        key += 1 + int(self._draw() * 2 * (self._gap - 1) + 0.5)
         if abs(key) > self._lowest:
             self._rest(side, key)
 
@@ -226,6 +232,14 @@ class MarketFlow:
 
     def _size(self) -> int:
         return max(2, int(self._lots * _MULTIPLES[int(self._draw() * _SIZES)] * (0.98 + 0.04 * self._draw())))
+
+
+def _farthest_of_crowd(ladder: Ladder) -> Order | None:
+    for key in reversed(ladder.keys):
+        order = ladder.levels[key].newest_of_crowd()
+        if order is not None:
+            return order
+    return None
 
 
 def _sizes_of_orders() -> list[float]:

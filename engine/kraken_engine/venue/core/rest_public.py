@@ -7,23 +7,19 @@ name it was asked by: legacy names give ``XXBTZUSD``, ``BTC/USD`` gives ``BTC/US
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl
-
-import attrs
-import msgspec
 
 from kraken_engine.venue.core.candles import INTERVALS, Candle
 from kraken_engine.venue.core.instruments import Asset, Pair, plain
 from kraken_engine.venue.core.listing import Listing
 from kraken_engine.venue.core.matching import Ladder
+from kraken_engine.venue.core.names import Names
 from kraken_engine.venue.core.ports import RestRequest, RestResponse
+from kraken_engine.venue.core.rest_form import Answer, RestFailed, envelope, failure, integer, with_posted_form
 from kraken_engine.venue.core.timestamps import NS_PER_S, Stamps, rfc1123
 
 __all__ = ["PublicRest"]
-
-_HEADERS = {"content-type": "application/json"}
 
 _PRICE_DECIMALS = 5
 """Prices have at least so many decimals outside OHLC."""
@@ -31,31 +27,15 @@ _PRICE_DECIMALS = 5
 _INFO = ("info", "leverage", "fees", "margin")
 """What ``info`` may ask of ``AssetPairs``; every kind is answered in full."""
 
-_FORM = "application/x-www-form-urlencoded"
-_MOST_FORM_FIELDS = 100
-
-_Answer = dict[str, Any]
-
-
-class _Failed(Exception):
-    """The request gets this error text instead of a result."""
-
 
 class PublicRest:
     """Answers HTTP requests about market data."""
 
-    def __init__(self, listings: Sequence[Listing], assets: Sequence[Asset]) -> None:
-        self.requests = 0
-        self._listings = tuple(listings)
-        self._assets = tuple(assets)
+    def __init__(self, names: Names) -> None:
+        self._names = names
         self._stamps = Stamps()
-        self._by_legacy_name = {
-            name: listing for listing in listings for name in (listing.pair.altname, listing.pair.key)
-        }
-        self._by_symbol = {listing.pair.symbol: listing for listing in listings}
-        self._assets_by_name = {name: asset for asset in assets for name in (asset.code, asset.altname, asset.key)}
         self._status = "online"
-        self._endpoints: dict[str, Callable[[RestRequest, int], _Answer]] = {
+        self._endpoints: dict[str, Callable[[RestRequest, int], Answer]] = {
             "Time": self._time,
             "SystemStatus": self._system_status,
             "Assets": self._asset_list,
@@ -69,24 +49,21 @@ class PublicRest:
 
     def answer(self, request: RestRequest, wall_ns: int, status: str) -> RestResponse:
         """Answer one request at ``wall_ns``; ``status`` is the state of the venue."""
-        self.requests += 1
         self._status = status
-        if request.path.startswith("/0/private/"):
-            return _json({"error": ["EAPI:Invalid key"]})
         endpoint = self._endpoints.get(request.path.removeprefix("/0/public/"))
         if endpoint is None or not request.path.startswith("/0/public/"):
-            return _json({"error": ["EGeneral:Unknown method"]}, 200 if request.path.startswith("/0/") else 404)
+            return failure("EGeneral:Unknown method", 200 if request.path.startswith("/0/") else 404)
         if request.method not in ("GET", "POST"):
-            return _json({"error": ["EGeneral:Unknown method"]}, 405)
+            return failure("EGeneral:Unknown method", 405)
         try:
-            return _json({"error": [], "result": endpoint(_with_form(request), wall_ns)})
-        except _Failed as failed:
-            return _json({"error": [str(failed)]})
+            return envelope(endpoint(with_posted_form(request), wall_ns))
+        except RestFailed as failed:
+            return failure(str(failed))
 
-    def _time(self, _: RestRequest, wall_ns: int) -> _Answer:
+    def _time(self, _: RestRequest, wall_ns: int) -> Answer:
         return {"unixtime": wall_ns // NS_PER_S, "rfc1123": rfc1123(wall_ns)}
 
-    def _system_status(self, _: RestRequest, wall_ns: int) -> _Answer:
+    def _system_status(self, _: RestRequest, wall_ns: int) -> Answer:
         return {
             "status": self._status,
             "timestamp": self._stamps.seconds(wall_ns).decode(),
@@ -94,52 +71,54 @@ class PublicRest:
             "emergency": [],
         }
 
-    def _asset_list(self, request: RestRequest, _: int) -> _Answer:
+    def _asset_list(self, request: RestRequest, _: int) -> Answer:
         asked = request.query.get("asset")
-        assets = self._assets if asked is None else [self._asset(name) for name in asked.split(",")]
+        assets = self._names.assets if asked is None else [self._names.asset(name) for name in asked.split(",")]
         modern = request.query.get("assetVersion") == "1"
         return {asset.code if modern else asset.key: _asset_row(asset) for asset in assets}
 
-    def _asset_pairs(self, request: RestRequest, _: int) -> _Answer:
+    def _asset_pairs(self, request: RestRequest, _: int) -> Answer:
         asked = request.query.get("pair")
         if request.query.get("info", "info") not in _INFO:
-            raise _Failed("EGeneral:Invalid arguments")
+            raise RestFailed("EGeneral:Invalid arguments")
         if asked is None:
             modern = request.query.get("assetVersion") == "1"
-            pairs = [listing.pair for listing in self._listings]
+            pairs = [listing.pair for listing in self._names.listings]
             return {pair.symbol if modern else pair.key: _pair_row(pair, modern) for pair in pairs}
-        return {name: _pair_row(listing.pair, "/" in name) for name, listing in self._asked(asked)}
+        return {name: _pair_row(listing.pair, "/" in name) for name, listing in self._names.markets(asked)}
 
-    def _ticker(self, request: RestRequest, wall_ns: int) -> _Answer:
+    def _ticker(self, request: RestRequest, wall_ns: int) -> Answer:
         asked = request.query.get("pair")
-        found = self._asked(asked) if asked else [(listing.pair.key, listing) for listing in self._listings]
+        found = (
+            self._names.markets(asked) if asked else [(listing.pair.key, listing) for listing in self._names.listings]
+        )
         return {name: _ticker_row(listing, wall_ns // NS_PER_S) for name, listing in found}
 
-    def _ohlc(self, request: RestRequest, wall_ns: int) -> _Answer:
-        name, listing = self._one(request)
-        minutes = _integer(request, "interval", 1)
-        since = _integer(request, "since", 0)
+    def _ohlc(self, request: RestRequest, wall_ns: int) -> Answer:
+        name, listing = self._names.market(request.query.get("pair"))
+        minutes = integer(request.query, "interval", 1)
+        since = integer(request.query, "since", 0)
         if minutes not in INTERVALS:
-            raise _Failed("EGeneral:Invalid arguments:interval")
+            raise RestFailed("EGeneral:Invalid arguments:interval")
         rows = listing.candles[minutes].rows(wall_ns // NS_PER_S)
         last_finished = rows[-2].begin_s if len(rows) > 1 else rows[-1].begin_s
         return {name: [_candle_row(listing.pair, row) for row in rows if row.begin_s > since], "last": last_finished}
 
-    def _depth(self, request: RestRequest, wall_ns: int) -> _Answer:
-        name, listing = self._one(request)
-        count = _integer(request, "count", 100)
+    def _depth(self, request: RestRequest, wall_ns: int) -> Answer:
+        name, listing = self._names.market(request.query.get("pair"))
+        count = integer(request.query, "count", 100)
         if not 1 <= count <= 500:
-            raise _Failed("EGeneral:Invalid arguments:count")
+            raise RestFailed("EGeneral:Invalid arguments:count")
         book, time_s = listing.flow.book, wall_ns // NS_PER_S
         asks, bids = (_depth_rows(listing.pair, ladder, count, time_s) for ladder in (book.asks, book.bids))
         return {name: {"asks": asks, "bids": bids}}
 
-    def _trades(self, request: RestRequest, _: int) -> _Answer:
-        name, listing = self._one(request)
-        count = _integer(request, "count", 1000)
-        since = _integer(request, "since", 0)
+    def _trades(self, request: RestRequest, _: int) -> Answer:
+        name, listing = self._names.market(request.query.get("pair"))
+        count = integer(request.query, "count", 1000)
+        since = integer(request.query, "since", 0)
         if not 1 <= count <= 1000:
-            raise _Failed("EGeneral:Invalid arguments:count")
+            raise RestFailed("EGeneral:Invalid arguments:count")
         since_ns = since if since >= NS_PER_S * 1000 else since * NS_PER_S
         trades = [trade for trade in listing.tape.trades if trade.wall_ns > since_ns]
         trades = trades[:count] if since else trades[-count:]
@@ -157,9 +136,9 @@ class PublicRest:
         ]
         return {name: rows, "last": str(trades[-1].wall_ns if trades else since_ns)}
 
-    def _spread(self, request: RestRequest, _: int) -> _Answer:
-        name, listing = self._one(request)
-        since = _integer(request, "since", 0)
+    def _spread(self, request: RestRequest, _: int) -> Answer:
+        name, listing = self._names.market(request.query.get("pair"))
+        since = integer(request.query, "since", 0)
         rows = [
             [row.time_s, _price(listing.pair, row.bid), _price(listing.pair, row.ask)]
             for row in listing.spreads
@@ -167,77 +146,14 @@ class PublicRest:
         ]
         return {name: rows, "last": rows[-1][0] if rows else since}
 
-    def _one(self, request: RestRequest) -> tuple[str, Listing]:
-        asked = request.query.get("pair")
-        if not asked:
-            raise _Failed("EGeneral:Invalid arguments")
-        found = self._asked(asked)
-        if len(found) != 1:
-            raise _Failed("EQuery:Unknown asset pair")
-        return found[0]
-
-    def _asked(self, names: str) -> list[tuple[str, Listing]]:
-        """Return every market asked for with the name it is answered under."""
-        found: list[tuple[str, Listing]] = []
-        for name in names.split(",")[: len(self._listings) + 1]:
-            if name in self._by_symbol:
-                found.append((name, self._by_symbol[name]))
-            elif name in self._by_legacy_name:
-                listing = self._by_legacy_name[name]
-                found.append((listing.pair.key, listing))
-            else:
-                raise _Failed("EQuery:Unknown asset pair")
-        return found
-
-    def _asset(self, name: str) -> Asset:
-        if name not in self._assets_by_name:
-            raise _Failed("EQuery:Unknown asset")
-        return self._assets_by_name[name]
-
-
-def _json(value: _Answer, status: int = 200) -> RestResponse:
-    return RestResponse(status=status, headers=_HEADERS, body=msgspec.json.encode(value))
-
-
-def _with_form(request: RestRequest) -> RestRequest:
-    """Return the request with the fields of a posted form among those of its query string.
-
-    The documentation lists GET alone, but forbids no POST, and a widespread client (krakenex) posts every question,
-    without a content type. A body passed over in silence would be answered with something else than was asked.
-    """
-    if request.method != "POST" or not request.body:
-        return request
-    if request.headers.get("content-type", _FORM).partition(";")[0].strip().lower() != _FORM:
-        raise _Failed("EGeneral:Invalid arguments")
-    try:
-        fields = parse_qsl(
-            request.body.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=True,
-            errors="strict",
-            max_num_fields=_MOST_FORM_FIELDS,
-        )
-    except ValueError:
-        raise _Failed("EGeneral:Invalid arguments") from None
-    return attrs.evolve(request, query={**request.query, **dict(fields)})
-
-
-def _integer(request: RestRequest, name: str, default: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 20):
-        raise _Failed(f"EGeneral:Invalid arguments:{name}")
-    return int(text)
-
 
 def _price(pair: Pair, ticks: int) -> str:
     text = pair.price_text(ticks)
     return text + "0" * (_PRICE_DECIMALS - pair.price_decimals)
 
 
-def _asset_row(asset: Asset) -> _Answer:
-    row: _Answer = {
+def _asset_row(asset: Asset) -> Answer:
+    row: Answer = {
         "aclass": "currency",
         "altname": asset.altname,
         "decimals": asset.decimals,
@@ -250,8 +166,8 @@ def _asset_row(asset: Asset) -> _Answer:
     return row
 
 
-def _pair_row(pair: Pair, modern: bool) -> _Answer:
-    row: _Answer = {
+def _pair_row(pair: Pair, modern: bool) -> Answer:
+    row: Answer = {
         "altname": pair.altname,
         "wsname": pair.wsname,
         "aclass_base": "currency",
@@ -281,7 +197,7 @@ def _pair_row(pair: Pair, modern: bool) -> _Answer:
     return row
 
 
-def _ticker_row(listing: Listing, now_s: int) -> _Answer:
+def _ticker_row(listing: Listing, now_s: int) -> Answer:
     pair, book = listing.pair, listing.flow.book
     last = listing.tape.trades[-1]
     today, day = listing.day.today(now_s), listing.day.last_24_hours(now_s)

@@ -19,6 +19,7 @@ import trio
 
 from kraken_engine.errors import ConfigError, EngineFailed, StartupError
 from kraken_engine.runtime import Address, Clock, Listener, Runtime, Stream
+from kraken_engine.venue.core.accounts.settings import TEST_ACCOUNT, AccountSettings
 from kraken_engine.venue.core.exchange import Exchange
 from kraken_engine.venue.core.ports import RestRequest, RestResponse
 from kraken_engine.venue.shells.certificate import Certificate, make_certificate
@@ -76,6 +77,8 @@ class VenueSettings:
     seed: int = 1
     levels: int | None = None
     """Levels a side of every book; None: as many as suit the number of symbols."""
+    accounts: tuple[AccountSettings, ...] = (TEST_ACCOUNT,)
+    """Its accounts; by default the one whose keys are fixed, for tests."""
     tls_dir: str | None = None
     """Where to write a throw-away certificate; None: no TLS. The control port never has it."""
 
@@ -110,7 +113,13 @@ async def open_venue(runtime: Runtime, settings: VenueSettings) -> AsyncGenerato
     tls = None if settings.tls_dir is None else make_certificate(runtime.files, settings.tls_dir, settings.host)
     clock = runtime.clock
     exchange = Exchange(
-        settings.seed, settings.symbols, settings.rate, clock.now(), clock.wall_ns(), levels=settings.levels
+        settings.seed,
+        settings.symbols,
+        settings.rate,
+        clock.now(),
+        clock.wall_ns(),
+        levels=settings.levels,
+        accounts=settings.accounts,
     )
     market = _Market(exchange, clock)
     public, auth = (
