@@ -26,6 +26,7 @@ __all__ = [
     "Config",
     "FeedSettings",
     "LivenessSettings",
+    "NonceSettings",
     "PerformanceSettings",
     "RestSettings",
     "SimulatedVenue",
@@ -292,6 +293,20 @@ class BreakerSettings:
 
 
 @attrs.frozen(kw_only=True)
+class NonceSettings:
+    """How the nonces of a key rise."""
+
+    block_ns: int = attrs.field(default=1_000_000_000, validator=_at_least_1)
+    """So many are reserved on disk at once: at most one write a second, and a restart skips at most so many."""
+    max_retries: int = attrs.field(default=2, validator=_at_least_0)
+    """Retries after a refused nonce, until one is accepted again."""
+    hold_s: float = attrs.field(default=900.0, validator=_not_negative)
+    """After those, no call but an urgent one for so long: the venue locks out who goes on."""
+    max_step_s: float = attrs.field(default=3600.0, validator=_positive)
+    """A wall clock that jumps further ahead than this is not followed."""
+
+
+@attrs.frozen(kw_only=True)
 class PerformanceSettings:
     """What is traded between speed, size and age of data."""
 
@@ -338,6 +353,7 @@ class Config:
     feed: FeedSettings = attrs.field(factory=FeedSettings, validator=_instance(FeedSettings))
     rest: RestSettings = attrs.field(factory=RestSettings, validator=_instance(RestSettings))
     breaker: BreakerSettings = attrs.field(factory=BreakerSettings, validator=_instance(BreakerSettings))
+    nonce: NonceSettings = attrs.field(factory=NonceSettings, validator=_instance(NonceSettings))
     performance: PerformanceSettings = attrs.field(
         factory=PerformanceSettings, validator=_instance(PerformanceSettings)
     )
