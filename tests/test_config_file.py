@@ -98,7 +98,7 @@ def test_every_channel_of_the_specification_may_be_named(channel: str) -> None:
     assert parse(f"websocket: {{channels: [{channel}]}}").channels == (channel,)
 
 
-SECTIONS = "circuit_breaker, performance, rest_api, websocket"
+SECTIONS = "accounts, circuit_breaker, performance, rest_api, storage, websocket"
 ALL_CHANNELS = ", ".join(CHANNELS)
 WEBSOCKET = "channels, endpoint, max_reconnect_attempts, public_endpoint, reconnect_interval, symbols"
 

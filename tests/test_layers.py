@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "engine" / "kraken_engine"
 
-BASE = {"errors", "model", "runtime", "secret", "config", "config_file", "config_yaml"}
+BASE = {"errors", "model", "runtime", "secret", "config", "config_accounts", "config_file", "config_yaml"}
 STAGES = BASE | {"wire", "codec", "normalise", "state"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "secret": {"errors", "runtime"},
     "config": {"errors", "model", "runtime", "secret", "config", "config_file"},
     "config_yaml": {"errors", "config_yaml"},
+    "config_accounts": {"config", "config_yaml"},
     "config_file": BASE,
     "wire": BASE | {"wire"},
     "codec": BASE | {"codec"},

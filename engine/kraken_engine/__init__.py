@@ -3,7 +3,7 @@
 Re-exports only; the folders below are the stages the data passes on its way to an application.
 """
 
-from kraken_engine.config import Config
+from kraken_engine.config import AccountSettings, Config
 from kraken_engine.errors import (
     ConfigError,
     ConnectFailed,
@@ -44,10 +44,13 @@ from kraken_engine.normalise.events import (
     VenueStatus,
 )
 from kraken_engine.runtime import Runtime, real_runtime
+from kraken_engine.secret import ApiKey, Secret
 from kraken_engine.tasks.engine import Engine, open_engine
 from kraken_engine.tasks.market import Market, MarketStatistics, open_market
 
 __all__ = [
+    "AccountSettings",
+    "ApiKey",
     "Book",
     "BookUpdate",
     "BookView",
@@ -87,6 +90,7 @@ __all__ = [
     "Refused",
     "Resync",
     "Runtime",
+    "Secret",
     "Side",
     "SlowConsumer",
     "Source",

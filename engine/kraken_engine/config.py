@@ -6,6 +6,7 @@ Nothing here reads a file or the environment by itself; ``config_file`` does. A 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -21,6 +22,8 @@ __all__ = [
     "PRIVATE_V2_URL",
     "PUBLIC_V2_URL",
     "REST_URL",
+    "TIERS",
+    "AccountSettings",
     "BackoffSettings",
     "BreakerSettings",
     "Config",
@@ -32,12 +35,17 @@ __all__ = [
     "SimulatedVenue",
     "SubscriptionSettings",
     "WireSettings",
+    "is_account_name",
+    "is_key_file",
     "is_url",
 ]
 
 PUBLIC_V2_URL = "wss://ws.kraken.com/v2"
 PRIVATE_V2_URL = "wss://ws-auth.kraken.com/v2"
 REST_URL = "https://api.kraken.com"
+
+TIERS = ("starter", "intermediate", "pro")
+"""Verification levels of an account: they decide how many REST calls the venue allows (docs "API rate limits")."""
 
 CHANNEL_PRIORITIES: Mapping[str, int] = {
     "instrument": 0,
@@ -62,6 +70,20 @@ def is_url(text: str, schemes: tuple[str, ...]) -> bool:
     printable = text.isascii() and text.isprintable() and " " not in text
     return printable and parts.scheme in schemes and bool(parts.hostname) and port != 0
 
+
+def is_account_name(value: object) -> bool:
+    """Return whether this can name an account: it also stands in names of environment variables and files."""
+    return isinstance(value, str) and _ACCOUNT.fullmatch(value) is not None
+
+
+def is_key_file(value: object) -> bool:
+    """Return whether this can be the path of a key file, and is not a key that somebody put in its place."""
+    return _is_text(value) and _KEY_MATERIAL.fullmatch(str(value)) is None
+
+
+_ACCOUNT = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_KEY_MATERIAL = re.compile(r"(?=.*[A-Z])(?=.*[a-z])(?=.*[0-9])([A-Za-z0-9+/]{56}|[A-Za-z0-9+/]{86}==)")
+"""A key or a secret of the venue: base64 of 42 or 64 bytes."""
 
 _Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
@@ -268,6 +290,33 @@ class RestSettings:
     """Share of the venue's rate limit that is used at most."""
 
 
+def _key_file(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not is_key_file(value):
+        raise ConfigError(f"{attribute.name}: expected the path of a key file, got something else, not shown")
+
+
+def _account_name(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not is_account_name(value):
+        raise ConfigError(f"{attribute.name}: expected a name such as main or spot_2, got something else, not shown")
+
+
+@attrs.frozen(kw_only=True)
+class AccountSettings:
+    """One account at the venue, and where its keys are to be found; never the keys themselves.
+
+    Without a file, a key is taken from the environment: ``KRAKEN_ENGINE_ACCOUNTS__<NAME>__KEY``, ``…__SECRET`` and,
+    where the key demands a password, ``…__OTP``; an emergency key from ``…__EMERGENCY_KEY`` and so on.
+    """
+
+    name: str = attrs.field(default="main", validator=_account_name)
+    """Small letters, digits and single underscores."""
+    key_file: str | None = attrs.field(default=None, validator=_key_file)
+    """A file of lines ``key = …``, ``secret = …``, ``otp = …``: ours, mode 0600 or stricter, not a link."""
+    emergency_key_file: str | None = attrs.field(default=None, validator=_key_file)
+    """The same, for a second key of the account: its nonces are its own, so that an urgent cancel waits for nobody."""
+    tier: str = attrs.field(default="starter", validator=_one_of(*TIERS))
+
+
 @attrs.frozen(kw_only=True)
 class BreakerSettings:
     """When REST calls are stopped, and for how long: the same rules for the public API and for each key."""
@@ -328,6 +377,18 @@ class SimulatedVenue:
     seed: int = attrs.field(default=1, validator=_seed)
 
 
+def _own_copy(value: Any) -> Any:
+    return dict(value) if _is_a(Mapping, value) else value
+
+
+def _accounts(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    right = _is_a(Mapping, value) and all(
+        isinstance(account, AccountSettings) and name == account.name for name, account in value.items()
+    )
+    if not right:
+        raise ConfigError(f"{attribute.name}: expected AccountSettings under their own names, got something else")
+
+
 @attrs.frozen(kw_only=True)
 class Config:
     """Everything an engine needs to know before it starts."""
@@ -357,6 +418,12 @@ class Config:
     performance: PerformanceSettings = attrs.field(
         factory=PerformanceSettings, validator=_instance(PerformanceSettings)
     )
+    accounts: Mapping[str, AccountSettings] = attrs.field(
+        factory=dict[str, AccountSettings], hash=False, converter=_own_copy, validator=_accounts
+    )
+    """Accounts by name."""
+    state_dir: str | None = attrs.field(default=None, validator=attrs.validators.optional(_text))
+    """Where what must survive a restart is kept, by one engine at a time; None: nothing is kept."""
     startup_timeout_s: float = attrs.field(default=15.0, validator=_positive)
     """How long ``open_market`` waits for the first connection and the list of instruments."""
 

@@ -5,12 +5,14 @@ Reads the file's words (units in the comments of the file, not in its keys) into
 that is not known is a mistake. Knows nothing of what the settings do.
 
 Environment variables override the file: ``KRAKEN_ENGINE_WEBSOCKET__RECONNECT_INTERVAL=2.5`` is the key
-``reconnect_interval`` of the section ``websocket``; the value is written as in the file.
+``reconnect_interval`` of the section ``websocket``; the value is written as in the file. Keys of accounts stand in the
+environment or in files of their own, and never here: one found here is a mistake that does not repeat it.
 """
 
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NewType
@@ -28,13 +30,17 @@ from cattrs.errors import (
 from kraken_engine.config import (
     PRIVATE_V2_URL,
     PUBLIC_V2_URL,
+    TIERS,
+    AccountSettings,
     BackoffSettings,
     BreakerSettings,
     Config,
     PerformanceSettings,
     RestSettings,
+    is_key_file,
     is_url,
 )
+from kraken_engine.config_accounts import ACCOUNTS_PREFIX, override_account, take_out_keys
 from kraken_engine.config_yaml import Document, Path, Place, Value
 from kraken_engine.errors import ConfigError, shown
 from kraken_engine.runtime import Runtime
@@ -64,6 +70,9 @@ Retries = NewType("Retries", int)
 Batch = NewType("Batch", int)
 Threshold = NewType("Threshold", int)
 Hold = NewType("Hold", float)
+Tier = NewType("Tier", str)
+KeyFile = NewType("KeyFile", str)
+Directory = NewType("Directory", str)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,11 +109,25 @@ class _PerformanceSection:
 
 
 @attrs.frozen(kw_only=True)
+class _AccountSection:
+    key_file: KeyFile | None = None
+    emergency_key_file: KeyFile | None = None
+    tier: Tier = Tier(TIERS[0])
+
+
+@attrs.frozen(kw_only=True)
+class _StorageSection:
+    state_dir: Directory | None = None
+
+
+@attrs.frozen(kw_only=True)
 class _File:
     websocket: _WebSocketSection = attrs.field(factory=_WebSocketSection)
     rest_api: _RestSection = attrs.field(factory=_RestSection)
     circuit_breaker: _BreakerSection = attrs.field(factory=_BreakerSection)
     performance: _PerformanceSection = attrs.field(factory=_PerformanceSection)
+    accounts: dict[str, _AccountSection] = attrs.field(factory=dict[str, _AccountSection])
+    storage: _StorageSection = attrs.field(factory=_StorageSection)
 
 
 def load_config(runtime: Runtime, path: str) -> Config:
@@ -123,20 +146,25 @@ def load_config(runtime: Runtime, path: str) -> Config:
 
 def parse_config(data: bytes, *, name: str, environment: Mapping[str, str] | None = None) -> Config:
     """Return the settings in the bytes of a file called ``name``; see :func:`load_config`."""
-    document = Document(name)
+    document = Document(name, hidden=("accounts",))
     document.read(data)
+    _sections_are_mappings(document)
     for variable, text in sorted((environment or {}).items()):
+        if variable.startswith(ACCOUNTS_PREFIX):
+            override_account(document, variable, text)
+            continue
         section, found, key = variable.removeprefix(_ENVIRONMENT_PREFIX).lower().partition("__")
         if found and variable.startswith(_ENVIRONMENT_PREFIX):
             document.override((section, key), text, source=f"environment {variable}")
     _sections_are_mappings(document)
+    take_out_keys(document)
     file = _structured(document)
     document.raise_mistakes()
     assert file is not None
-    return _config(file)
+    return _config(file, posixpath.dirname(name))
 
 
-def _config(file: _File) -> Config:
+def _config(file: _File, folder: str) -> Config:
     websocket, rest, breaker, performance = file.websocket, file.rest_api, file.circuit_breaker, file.performance
     return Config(
         public_url=websocket.public_endpoint,
@@ -161,7 +189,22 @@ def _config(file: _File) -> Config:
             batch_size=performance.batch_size,
             cache_ttl_s=performance.cache_ttl,
         ),
+        accounts={
+            account: AccountSettings(
+                name=account,
+                key_file=_beside(folder, section.key_file),
+                emergency_key_file=_beside(folder, section.emergency_key_file),
+                tier=section.tier,
+            )
+            for account, section in file.accounts.items()
+        },
+        state_dir=_beside(folder, file.storage.state_dir),
     )
+
+
+def _beside(folder: str, path: str | None) -> str | None:
+    """Return a path as seen from the folder of the configuration file."""
+    return None if path is None else posixpath.join(folder, path)
 
 
 def _sections_are_mappings(document: Document) -> None:
@@ -232,6 +275,24 @@ def _symbol(value: Value) -> str:
     return value
 
 
+def _tier(value: Value) -> str:
+    if not isinstance(value, str) or value not in TIERS:
+        raise _MismatchError(f"one of {', '.join(TIERS)}", "something else, not shown")
+    return value
+
+
+def _key_file(value: Value) -> str:
+    if not is_key_file(value):
+        raise _MismatchError("the path of a key file", "something else, not shown")
+    return str(value)
+
+
+def _directory(value: Value) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise _MismatchError("the path of a directory", _got(value))
+    return value
+
+
 def _switch(value: Value) -> bool:
     if not isinstance(value, bool):
         raise _MismatchError("true or false", _got(value))
@@ -253,6 +314,9 @@ _RULES: dict[Any, Rule] = {
     Batch: _whole(1, 10_000),
     Threshold: _whole(1, 100),
     Hold: _number("seconds above 0 and up to 86400", lambda x: 0 < x <= 86_400),
+    Tier: _tier,
+    KeyFile: _key_file,
+    Directory: _directory,
 }
 
 

@@ -51,10 +51,14 @@ class Place:
 
 
 class Document:
-    """The values of a file and of what overrides it, and all mistakes found so far."""
+    """The values of a file and of what overrides it, and all mistakes found so far.
 
-    def __init__(self, name: str) -> None:
+    Values below the top-level keys ``hidden`` are not repeated in mistakes: they may be secret.
+    """
+
+    def __init__(self, name: str, *, hidden: tuple[str, ...] = ()) -> None:
         self._name = name
+        self._hidden = hidden
         self.values: dict[str, Any] = {}
         self._places: dict[Path, Place] = {}
         self._mistakes: list[tuple[Place, str]] = []
@@ -152,7 +156,8 @@ class Document:
             try:
                 return _scalar(node)
             except ValueError as error:
-                self.mistake(place, f"{_dotted(path)}: {error}")
+                what = "expected a plain value, got one that is not shown" if path[0] in self._hidden else str(error)
+                self.mistake(place, f"{_dotted(path)}: {what}")
         return _UNUSABLE
 
     def _mapping(self, node: _Node, path: Path, reading: _Reading) -> dict[str, Value]:

@@ -12,6 +12,7 @@ monotonic clock here, and a simulation replaces it as a whole.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import signal
@@ -20,8 +21,8 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol
 
 import attrs
 import trio
@@ -30,9 +31,12 @@ __all__ = [
     "Address",
     "Clock",
     "Environment",
+    "FileFacts",
+    "FileLock",
     "Files",
     "Listener",
     "Network",
+    "Readable",
     "Rng",
     "Runtime",
     "Stream",
@@ -98,15 +102,70 @@ class Network(Protocol):
         ...
 
 
-class Files(Protocol):
-    """Small whole-file operations; they block, and belong at start-up, at the end, or in a worker."""
+@attrs.frozen(kw_only=True)
+class FileFacts:
+    """Who may do what with a file."""
+
+    kind: Literal["file", "directory", "other"]
+    mode: int
+    """Permission bits, 0 to 0o7777."""
+    owner: int
+    """Number of the user it belongs to."""
+
+
+class FileLock(Protocol):
+    """A lock that this process holds until it releases it, or ends, however it ends."""
+
+    def release(self) -> None:
+        """Let go; more than once does no harm."""
+        ...
+
+
+class Readable(Protocol):
+    """Files that can be read whole."""
 
     def read_bytes(self, path: str) -> bytes:
         """Return the whole content; ``OSError`` as the operating system has it."""
         ...
 
+
+class Files(Readable, Protocol):
+    """Files and directories.
+
+    Everything here blocks: it belongs at start-up, at the end, or in a worker. What fails raises ``OSError`` as the
+    operating system has it. A write is durable once the file *and* the name are synced (``write_new`` and
+    ``sync_directory``); until then a crash may take any part of it.
+    """
+
+    def read_checked(self, path: str, check: Callable[[FileFacts], None], *, most_bytes: int) -> bytes:
+        """Return the first ``most_bytes`` of a file, if ``check`` lets the open file pass (it raises otherwise).
+
+        A symbolic link as the last part of ``path`` is not followed (``OSError``).
+        """
+        ...
+
     def write_private(self, path: str, data: bytes) -> None:
         """Create or replace ``path`` with mode 0600."""
+        ...
+
+    def write_new(self, path: str, data: bytes) -> None:
+        """Create ``path`` (mode 0600), which must not be there, with ``data``, and sync the content; not the name."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Give a file another name in its directory, replacing what had that name."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove the name of a file."""
+        ...
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in ``path`` durable."""
+        ...
+
+    def list_directory(self, path: str) -> list[str]:
+        """Return the names in ``path``, sorted."""
         ...
 
     def make_directory(self, path: str) -> None:
@@ -115,6 +174,26 @@ class Files(Protocol):
 
     def mode(self, path: str) -> int:
         """Return the permission bits of ``path``."""
+        ...
+
+    def look(self, path: str) -> FileFacts:
+        """Return the facts of what ``path`` leads to, links followed."""
+        ...
+
+    def user(self) -> int:
+        """Return the number of the user this process acts for."""
+        ...
+
+    def free_bytes(self, path: str) -> int:
+        """Return how many bytes this user may still write to the disk that holds ``path``."""
+        ...
+
+    def lock(self, path: str, about: str) -> FileLock:
+        """Lock ``path`` (created if need be) for this process, and write into it who holds it: ``about``.
+
+        Raises:
+            BlockingIOError: somebody else holds it; the file says who.
+        """
         ...
 
 
@@ -177,10 +256,30 @@ class _RealNetwork:
         return listener, Address(str(bound[0]), int(bound[1]))
 
 
+class _RealLock:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)  # the kernel lets go of the lock with it, as it does when the process dies
+            self._descriptor = None
+
+
 class _RealFiles:
     def read_bytes(self, path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
+
+    def read_checked(self, path: str, check: Callable[[FileFacts], None], *, most_bytes: int) -> bytes:
+        # Not blocking: opening a FIFO would wait for somebody to write into it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            check(_facts(os.fstat(descriptor)))
+            with open(descriptor, "rb", closefd=False) as file:
+                return file.read(most_bytes)
+        finally:
+            os.close(descriptor)
 
     def write_private(self, path: str, data: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -189,11 +288,65 @@ class _RealFiles:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
 
+    def write_new(self, path: str, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+
+    def rename(self, source: str, target: str) -> None:
+        os.replace(source, target)
+
+    def remove(self, path: str) -> None:
+        os.unlink(path)
+
+    def sync_directory(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def list_directory(self, path: str) -> list[str]:
+        return sorted(os.listdir(path))
+
     def make_directory(self, path: str) -> None:
         os.makedirs(path, mode=0o700, exist_ok=True)
 
     def mode(self, path: str) -> int:
         return stat.S_IMODE(os.stat(path).st_mode)
+
+    def look(self, path: str) -> FileFacts:
+        return _facts(os.stat(path))
+
+    def user(self) -> int:
+        return os.geteuid()
+
+    def free_bytes(self, path: str) -> int:
+        disk = os.statvfs(path)
+        return disk.f_bavail * disk.f_frsize
+
+    def lock(self, path: str, about: str) -> FileLock:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}, {about}\n".encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return _RealLock(descriptor)
+
+
+def _facts(found: os.stat_result) -> FileFacts:
+    kind: Literal["file", "directory", "other"] = "other"
+    if stat.S_ISREG(found.st_mode):
+        kind = "file"
+    elif stat.S_ISDIR(found.st_mode):
+        kind = "directory"
+    return FileFacts(kind=kind, mode=stat.S_IMODE(found.st_mode), owner=found.st_uid)
 
 
 def real_runtime() -> Runtime:

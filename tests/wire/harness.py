@@ -7,14 +7,13 @@ import hashlib
 import random
 import struct
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 import attrs
 import trio
 import trio.testing
 
 from kraken_engine.config import WireSettings
-from kraken_engine.runtime import Address, Listener, Runtime, Stream
+from kraken_engine.runtime import Address, Listener, Runtime, Stream, real_runtime
 from kraken_engine.wire.endpoints import Endpoint, parse_endpoint
 from kraken_engine.wire.websocket import WebSocket, open_websocket
 
@@ -36,20 +35,6 @@ class VirtualClock:
 
     def cpu_s(self) -> float:
         return 0.0
-
-
-class DiskFiles:
-    def read_bytes(self, path: str) -> bytes:
-        return Path(path).read_bytes()
-
-    def write_private(self, path: str, data: bytes) -> None:
-        raise OSError("read only")
-
-    def make_directory(self, path: str) -> None:
-        raise OSError("read only")
-
-    def mode(self, path: str) -> int:
-        return Path(path).stat().st_mode & 0o777
 
 
 @attrs.define(eq=False)
@@ -80,7 +65,7 @@ class MemoryNetwork:
 
 
 def runtime_on(network: MemoryNetwork) -> Runtime:
-    return Runtime(clock=VirtualClock(), network=network, files=DiskFiles(), rng=random.Random(1))
+    return Runtime(clock=VirtualClock(), network=network, files=real_runtime().files, rng=random.Random(1))
 
 
 def frame(payload: bytes, first: int = 0x81) -> bytes:

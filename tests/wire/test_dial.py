@@ -11,11 +11,11 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from tests.wire.harness import PLAIN, SECURE, DiskFiles, MemoryNetwork, VirtualClock, runtime_on
+from tests.wire.harness import PLAIN, SECURE, MemoryNetwork, VirtualClock, runtime_on
 
 from kraken_engine.config import WireSettings
 from kraken_engine.errors import ConnectFailed
-from kraken_engine.runtime import Address, Listener, Runtime, Stream
+from kraken_engine.runtime import Address, Listener, Runtime, Stream, real_runtime
 from kraken_engine.wire.dial import AddressCache, open_stream
 from kraken_engine.wire.endpoints import Endpoint, parse_endpoint
 
@@ -47,7 +47,7 @@ class World:
     async def open(
         self, endpoint: Endpoint = PLAIN, cache: AddressCache | None = None, settings: WireSettings | None = None
     ) -> Stream:
-        runtime = Runtime(clock=VirtualClock(), network=self, files=DiskFiles(), rng=random.Random(1))
+        runtime = Runtime(clock=VirtualClock(), network=self, files=real_runtime().files, rng=random.Random(1))
         return await open_stream(runtime, endpoint, settings or WireSettings(), cache or AddressCache())
 
 

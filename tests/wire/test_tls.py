@@ -11,11 +11,10 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from tests.wire.harness import DiskFiles
 
 from kraken_engine.config import WireSettings
 from kraken_engine.errors import ConfigError
-from kraken_engine.runtime import Stream
+from kraken_engine.runtime import Stream, real_runtime
 from kraken_engine.wire.tls import DrainingTlsStream, client_context
 
 AUTHORITY = trustme.CA()
@@ -233,11 +232,11 @@ async def test_nothing_is_received_or_sent_before_the_handshake() -> None:
 def test_the_context_verifies_names_and_refuses_old_tls(tmp_path: Path) -> None:
     anchor = tmp_path / "ca.pem"
     AUTHORITY.cert_pem.write_to_path(str(anchor))
-    context = client_context(WireSettings(ca_file=str(anchor)), DiskFiles())
+    context = client_context(WireSettings(ca_file=str(anchor)), real_runtime().files)
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
-    assert len(context.get_ca_certs()) == len(client_context(WireSettings(), DiskFiles()).get_ca_certs()) + 1
+    assert len(context.get_ca_certs()) == len(client_context(WireSettings(), real_runtime().files).get_ca_certs()) + 1
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate", b"\xff\xfe"])
@@ -246,4 +245,4 @@ def test_an_unusable_ca_file_is_a_config_error(tmp_path: Path, content: bytes | 
     if content is not None:
         anchor.write_bytes(content)
     with pytest.raises(ConfigError, match="ca_file"):
-        client_context(WireSettings(ca_file=str(anchor)), DiskFiles())
+        client_context(WireSettings(ca_file=str(anchor)), real_runtime().files)

@@ -15,12 +15,12 @@ import errno
 import itertools
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
 from kraken_engine.errors import UsageError
-from kraken_engine.runtime import Rng
+from kraken_engine.runtime import FileFacts, FileLock, Rng
 
 __all__ = ["DiskFault", "SimDisk"]
 
@@ -94,6 +94,17 @@ class _Image:
             self.names[naming.add] = naming.inode
 
 
+@attrs.frozen(eq=False)
+class _SimLock:
+    _held: dict[str, _SimLock]
+    _path: str
+
+    def release(self) -> None:
+        """Let go, unless a crash has done so and somebody else holds it by now."""
+        if self._held.get(self._path) is self:
+            del self._held[self._path]
+
+
 @attrs.define(kw_only=True)
 class SimDisk:
     """A ``runtime.Files`` in memory, with the crashes and errors of a real one."""
@@ -105,8 +116,13 @@ class SimDisk:
     fault: DiskFault | None = None
     after_step: Callable[[], None] | None = None
     """Called after each step that changes something: where a crash may come in between."""
+    user_id: int = 1000
+    """Whom the process acts for; files belong to this user unless :meth:`give` says otherwise."""
     steps: int = attrs.field(default=0, init=False)
     """Changing steps so far."""
+    _facts: dict[str, FileFacts] = attrs.field(factory=dict[str, FileFacts], init=False)
+    """What :meth:`give` said, by path."""
+    _locks: dict[str, _SimLock] = attrs.field(factory=dict[str, "_SimLock"], init=False)
     _directories: tuple[str, ...] = attrs.field(default=("/",), alias="directories")
     _durable: _Image = attrs.field(factory=_Image, alias="durable", repr=False)
     _live: _Image = attrs.field(init=False, repr=False)
@@ -126,9 +142,7 @@ class SimDisk:
 
     def read_bytes(self, path: str) -> bytes:
         """Return the whole content."""
-        if self.fault is DiskFault.IO_ERROR:
-            raise _error(errno.EIO, path)
-        return bytes(self._live.data[self._inode(path)])
+        return self._content(path)
 
     def write_private(self, path: str, data: bytes) -> None:
         """Create or replace ``path`` with mode 0600; nothing of it is synced."""
@@ -151,10 +165,55 @@ class SimDisk:
 
     def mode(self, path: str) -> int:
         """Return the permission bits of ``path``."""
-        if _clean(path) in self._directories:
-            return PRIVATE_DIRECTORY_MODE
-        self._inode(path)
-        return PRIVATE_MODE
+        return self.look(path).mode
+
+    def look(self, path: str) -> FileFacts:
+        """Return the facts of a file or directory; there are no links here."""
+        path = _clean(path)
+        is_directory = path in self._directories
+        if not is_directory:
+            self._inode(path)
+        kind: Literal["file", "directory"] = "directory" if is_directory else "file"
+        mode = PRIVATE_DIRECTORY_MODE if is_directory else PRIVATE_MODE
+        return self._facts.get(path) or FileFacts(kind=kind, mode=mode, owner=self.user_id)
+
+    def give(self, path: str, *, mode: int | None = None, owner: int | None = None) -> None:
+        """Change the permission bits or the owner of ``path``; nothing here minds them but :meth:`look`."""
+        facts = self.look(path)
+        mode = facts.mode if mode is None else mode
+        self._facts[_clean(path)] = attrs.evolve(facts, mode=mode, owner=facts.owner if owner is None else owner)
+
+    def read_checked(self, path: str, check: Callable[[FileFacts], None], *, most_bytes: int) -> bytes:
+        """Return the first ``most_bytes`` of a file that ``check`` lets pass."""
+        check(self.look(path))
+        return self._content(path)[:most_bytes]
+
+    def user(self) -> int:
+        """Return the number of the user the process acts for."""
+        return self.user_id
+
+    def free_bytes(self, path: str) -> int:
+        """Return what is left of the capacity; without one, a tebibyte."""
+        self.look(path)
+        return 2**40 if self.capacity_bytes is None else max(0, self.capacity_bytes - self._used())
+
+    def lock(self, path: str, about: str) -> FileLock:
+        """Lock ``path``; a crash releases it, as the end of a process would."""
+        path = _clean(path)
+        if path in self._locks:
+            raise BlockingIOError(errno.EAGAIN, "EAGAIN", path)
+        if path not in self._live.names:
+            self.create(path)
+        self.truncate(path)
+        self.write(path, f"process 1 on a simulated machine, {about}\n".encode())
+        lock = self._locks[path] = _SimLock(self._locks, path)
+        return lock
+
+    def write_new(self, path: str, data: bytes) -> None:
+        """Create a file with ``data`` and sync its content; its name is not durable."""
+        self.create(path)
+        self.write(path, data)
+        self.sync_file(path)
 
     # --- what a careful writer needs ---
 
@@ -275,6 +334,7 @@ class SimDisk:
         self._durable = self._drawn(rng)
         self._live = self._durable.copy()
         self._writes, self._namings = [], []
+        self._locks.clear()
 
     def unsynced(self) -> tuple[int, int]:
         """Return how many (blocks and truncations, changes of names) a crash could lose now."""
@@ -304,6 +364,11 @@ class SimDisk:
         after.data = {inode: content for inode, content in after.data.items() if inode in named}
         return after
 
+    def _content(self, path: str) -> bytes:
+        if self.fault is DiskFault.IO_ERROR:
+            raise _error(errno.EIO, path)
+        return bytes(self._live.data[self._inode(path)])
+
     def _inode(self, path: str) -> int:
         path = _clean(path)
         if path in self._directories:
@@ -312,6 +377,9 @@ class SimDisk:
             raise _error(errno.ENOENT, path)
         return self._live.names[path]
 
+    def _used(self) -> int:
+        return sum(len(self._live.data[inode]) for inode in self._live.names.values())
+
     def _begin(self, path: str, *, grows_by: int = 0) -> None:
         """Fail a step that is about to change ``path``, if it is to fail."""
         self.steps += 1
@@ -319,10 +387,8 @@ class SimDisk:
             raise _error(self._fail_with.value, path)
         if self.fault is not None:
             raise _error(self.fault.value, path)
-        if self.capacity_bytes is not None and grows_by:
-            used = sum(len(self._live.data[inode]) for inode in self._live.names.values())
-            if used + grows_by > self.capacity_bytes:
-                raise _error(errno.ENOSPC, path)
+        if self.capacity_bytes is not None and grows_by and self._used() + grows_by > self.capacity_bytes:
+            raise _error(errno.ENOSPC, path)
 
     def _done(self) -> None:
         if self.after_step is not None:

@@ -15,7 +15,7 @@ from kraken_engine.codec.ws_v2 import Decoder, InstrumentMessage
 from kraken_engine.errors import ConfigError, DecodeError, shown
 from kraken_engine.model import Instrument
 from kraken_engine.normalise.instruments import instrument_update
-from kraken_engine.runtime import Files
+from kraken_engine.runtime import Readable
 
 __all__ = ["read_instruments"]
 
@@ -46,7 +46,7 @@ _ANY = msgspec.json.Decoder(dict[str, Any], float_hook=str)
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
 
 
-def read_instruments(files: Files, path: str) -> tuple[Instrument, ...]:
+def read_instruments(files: Readable, path: str) -> tuple[Instrument, ...]:
     """Return the instruments that the file at ``path`` describes, as far as it does.
 
     Raises:

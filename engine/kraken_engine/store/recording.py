@@ -34,7 +34,7 @@ from kraken_engine.errors import ConfigError, DecodeError, Stale
 from kraken_engine.model import BOOK_DEPTHS, Instrument
 from kraken_engine.normalise.instruments import instrument_update, venue_status
 from kraken_engine.normalise.market_data import candles, ticker_updates, trades
-from kraken_engine.runtime import Files
+from kraken_engine.runtime import Readable
 from kraken_engine.state.book_sync import BookSync, Publish
 from kraken_engine.state.trades import TradeSequence
 
@@ -110,7 +110,7 @@ class ReplaySummary:
         }
 
 
-def read_frames(files: Files, path: str) -> list[Frame]:
+def read_frames(files: Readable, path: str) -> list[Frame]:
     """Return the frames of a recording, their bytes untouched.
 
     Raises:

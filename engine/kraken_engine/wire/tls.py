@@ -18,7 +18,7 @@ import trio
 
 from kraken_engine.config import WireSettings
 from kraken_engine.errors import ConfigError
-from kraken_engine.runtime import Files, Stream
+from kraken_engine.runtime import Readable, Stream
 
 __all__ = ["DrainingTlsStream", "client_context"]
 
@@ -28,7 +28,7 @@ _SEND_BYTES = 65536
 """Most plaintext encrypted ahead of the transport: bounds the copy that a slow peer makes us keep."""
 
 
-def client_context(settings: WireSettings, files: Files) -> ssl.SSLContext:
+def client_context(settings: WireSettings, files: Readable) -> ssl.SSLContext:
     """Return the context for outgoing connections: system trust and ``settings.ca_file``, names checked.
 
     Raises:

@@ -27,6 +27,7 @@ from wsproto.events import (
 )
 
 from kraken_engine.runtime import Address, Network, Runtime, Stream
+from kraken_engine.sim.disk import SimDisk
 from kraken_engine.venue.core.ports import Out, RestRequest
 from kraken_engine.venue.shells.memory import memory_stream_pair
 from kraken_engine.venue.shells.websocket import Session, WebSocketLimits, WebSocketServer
@@ -45,27 +46,8 @@ class VirtualClock:
         return 0.0
 
 
-class MemoryFiles:
-    """Files that are only remembered."""
-
-    def __init__(self) -> None:
-        self.content: dict[str, bytes] = {}
-
-    def read_bytes(self, path: str) -> bytes:
-        return self.content[path]
-
-    def write_private(self, path: str, data: bytes) -> None:
-        self.content[path] = data
-
-    def make_directory(self, path: str) -> None:
-        pass
-
-    def mode(self, path: str) -> int:
-        return 0o600
-
-
 def runtime_on(network: Network) -> Runtime:
-    return Runtime(clock=VirtualClock(), network=network, files=MemoryFiles(), rng=random.Random(1))
+    return Runtime(clock=VirtualClock(), network=network, files=SimDisk(), rng=random.Random(1))
 
 
 async def dial(network: Network, url: str) -> Stream:
@@ -331,7 +313,6 @@ __all__ = [
     "CountingStream",
     "HttpClient",
     "LingeringStream",
-    "MemoryFiles",
     "Message",
     "Ping",
     "ScriptedSession",

@@ -1,0 +1,120 @@
+"""Accounts are configured in the file; their keys are not, and one found there is never repeated."""
+
+from __future__ import annotations
+
+import pytest
+
+from kraken_engine.config import TIERS, AccountSettings, Config
+from kraken_engine.config_file import parse_config
+from kraken_engine.errors import ConfigError
+
+KEY = "8XaCanaryCanaryCanaryCanaryCanaryCanaryCanaryCanary1234/"
+SECRET = "kQCanaryCanaryCanaryCanaryCanaryCanaryCanaryCanaryCanaryCanaryCanaryCanaryCanaryuZj6F1=="
+PREFIX = "KRAKEN_ENGINE_ACCOUNTS__"
+
+
+def parse(text: str, name: str = "/etc/kraken/k.yaml", **environment: str) -> Config:
+    return parse_config(text.encode(), name=name, environment=environment)
+
+
+def mistakes(text: str, **environment: str) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        parse(text, name="k.yaml", **environment)
+    assert "anary" not in repr(refused.value)
+    return list(refused.value.mistakes)
+
+
+def test_accounts_have_a_name_a_tier_and_files_for_their_keys() -> None:
+    config = parse(
+        """
+accounts:
+  main: {tier: pro, key_file: main.key, emergency_key_file: /run/keys/emergency.key}
+  spot_2:
+storage: {state_dir: state}
+"""
+    )
+    assert config.accounts == {
+        "main": AccountSettings(
+            name="main",
+            tier="pro",
+            key_file="/etc/kraken/main.key",
+            emergency_key_file="/run/keys/emergency.key",
+        ),
+        "spot_2": AccountSettings(name="spot_2"),
+    }
+    assert config.state_dir == "/etc/kraken/state"
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_tier_may_be_named(tier: str) -> None:
+    assert parse(f"accounts: {{main: {{tier: {tier}}}}}").accounts["main"].tier == tier
+
+
+def test_a_variable_that_holds_a_key_makes_its_account_and_is_not_read() -> None:
+    environment = {f"{PREFIX}MAIN__{part}": SECRET for part in ("KEY", "SECRET", "OTP", "EMERGENCY_KEY")}
+    assert parse("", **environment).accounts == {"main": AccountSettings()}
+    config = parse("accounts: {main: {tier: pro}}", **environment)
+    assert config.accounts == {"main": AccountSettings(tier="pro")}
+    assert SECRET not in repr(config)
+
+
+def test_the_environment_overrides_the_settings_of_an_account() -> None:
+    environment = {PREFIX + "MAIN__TIER": "pro", PREFIX + "SPOT_2__KEY_FILE": "/k"}
+    assert parse("accounts: {main: {tier: starter}}", **environment).accounts == {
+        "main": AccountSettings(tier="pro"),
+        "spot_2": AccountSettings(name="spot_2", key_file="/k"),
+    }
+    assert parse("", KRAKEN_ENGINE_STORAGE__STATE_DIR="/var/lib/kraken").state_dir == "/var/lib/kraken"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["key", "secret", "otp", "api_key", "apikey", "api_secret", "private_key", "Secret", "password", "emergency_key"],
+)
+def test_a_key_in_the_file_is_a_mistake_that_says_where_it_belongs(name: str) -> None:
+    (mistake,) = mistakes(f"accounts:\n  main:\n    {name}: {SECRET}\n")
+    variable = f"{PREFIX}MAIN__{name.upper()}"
+    where = f"k.yaml:3: accounts.main.{name}"
+    assert mistake == (
+        f"{where}: a key has no place here (not shown): put it into a file that key_file names, or into {variable}"
+    )
+
+
+@pytest.mark.parametrize("value", [KEY, SECRET, "0o17", f"[{SECRET}]", f"{{a: {SECRET}}}", f"!x {SECRET}", "1" * 40])
+@pytest.mark.parametrize("name", ["key", "tier", "key_file", "emergency_key_file", "other"])
+def test_nothing_below_accounts_is_repeated(name: str, value: str) -> None:
+    found = mistakes(f"accounts:\n  main:\n    {name}: {value}\n")
+    assert found
+    assert not any("0o17" in mistake or "1" * 40 in mistake for mistake in found)
+
+
+@pytest.mark.parametrize("name", [SECRET, "Main", "a__b", "1a", "_a", "a_"])
+def test_an_account_is_called_what_a_variable_can_be_called(name: str) -> None:
+    expected = "k.yaml:1: accounts: expected names such as main or spot_2, got one that is not shown"
+    assert mistakes(f"accounts: {{{name}: {{}}}}") == [expected]
+
+
+def test_an_account_is_keys_and_values() -> None:
+    expected = "k.yaml:1: accounts.main: expected keys and values, got something else, not shown"
+    assert mistakes(f"accounts: {{main: {SECRET}}}") == [expected]
+
+
+def test_a_misspelt_variable_of_an_account_is_a_mistake() -> None:
+    (mistake,) = mistakes("", **{PREFIX + "MAIN__KEYFILE": SECRET})
+    assert mistake.startswith(f"environment {PREFIX}MAIN__KEYFILE: accounts.main.keyfile: unknown key")
+
+
+@pytest.mark.parametrize("value", [KEY, SECRET])
+def test_a_key_is_no_path_of_a_key_file(value: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        AccountSettings(key_file=value)
+    assert str(refused.value) == "key_file: expected the path of a key file, got something else, not shown"
+
+
+def test_accounts_stand_under_their_own_names() -> None:
+    with pytest.raises(ConfigError, match="accounts: expected AccountSettings under their own names"):
+        Config(accounts={"main": AccountSettings(name="other")})
+    mine = {"main": AccountSettings()}
+    config = Config(accounts=mine)
+    mine.clear()
+    assert config.accounts == {"main": AccountSettings()}
