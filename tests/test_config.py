@@ -13,6 +13,7 @@ from kraken_engine import config as config_module
 from kraken_engine.config import (
     BackoffSettings,
     Config,
+    FailoverSettings,
     FeedSettings,
     LivenessSettings,
     PerformanceSettings,
@@ -110,7 +111,11 @@ def test_a_duration_or_rate_is_a_finite_number(cls: type[Any], name: str, value:
 
 @pytest.mark.parametrize(("cls", "name"), [(cls, name) for cls, name in REAL if name != "rate_limit_buffer"])
 def test_a_duration_or_rate_may_be_written_without_a_point(cls: type[Any], name: str) -> None:
-    settings = {"stale_after_s": 3, "dead_after_s": 4} if cls is LivenessSettings else {}
+    consistent: dict[type[Any], dict[str, int]] = {
+        LivenessSettings: {"stale_after_s": 3, "dead_after_s": 4},
+        FailoverSettings: {"hold_s": 2, "fastest_s": 2, "slowest_s": 3},
+    }
+    settings = consistent.get(cls, {})
     value = settings.setdefault(name, 3)
     assert getattr(cls(**settings), name) == value
 

@@ -27,6 +27,7 @@ __all__ = [
     "BackoffSettings",
     "BreakerSettings",
     "Config",
+    "FailoverSettings",
     "FeedSettings",
     "LivenessSettings",
     "NonceSettings",
@@ -356,6 +357,49 @@ class NonceSettings:
 
 
 @attrs.frozen(kw_only=True)
+class FailoverSettings:
+    """When the REST backup takes over from the WebSocket lines, and when it is relieved."""
+
+    enabled: bool = attrs.field(default=True, validator=_switch)
+    """Whether there is a backup at all; without it a lost stream is stale until its line is back."""
+    deadline_s: float = attrs.field(default=5.0, validator=_positive)
+    """From the last good frame of a stream to the question that brings its data from REST, at most."""
+    lead_s: float = attrs.field(default=0.5, validator=_not_negative)
+    """So long before the deadline the backup is asked for: connecting, and queueing, have to fit in."""
+    hold_s: float = attrs.field(default=30.0, validator=_positive)
+    """Health without a break that the primary has to show before it is trusted again."""
+    longest_hold_s: float = attrs.field(default=600.0, validator=_positive)
+    """Each return that did not last doubles the hold, up to this."""
+    most_returns: int = attrs.field(default=4, validator=_at_least_1)
+    """Most returns of a stream to the primary within ``window_s``; going to the backup is never limited."""
+    window_s: float = attrs.field(default=600.0, validator=_positive)
+    """A return counts against the limit for so long; one that lasts longer starts again at ``hold_s``."""
+    backup_lost_s: float = attrs.field(default=12.0, validator=_positive)
+    """No answer about a stream for so long: the backup has lost it too, and it is stale."""
+    calls_per_s: float = attrs.field(default=1.0, validator=_positive)
+    """REST calls a second the backup may make (kraken-api "REST rate limits": about one is safe)."""
+    burst: int = attrs.field(default=5, validator=_at_least_1)
+    """Calls that may follow one another at once after a time without any."""
+    fastest_s: float = attrs.field(default=1.0, validator=_positive)
+    """Shortest time between two questions about the same stream."""
+    slowest_s: float = attrs.field(default=5.0, validator=_positive)
+    """Longest one: what cannot be asked so often within ``calls_per_s`` is not covered, and says so."""
+    history_entries: int = attrs.field(default=1000, validator=_at_least_1)
+    """Changes of the source that are remembered."""
+
+    def __attrs_post_init__(self) -> None:
+        for name, shorter, longer in (
+            ("deadline_s", "lead_s", "deadline_s"),
+            ("longest_hold_s", "hold_s", "longest_hold_s"),
+            ("slowest_s", "fastest_s", "slowest_s"),
+            ("backup_lost_s", "slowest_s", "backup_lost_s"),
+        ):
+            least, got = getattr(self, shorter), getattr(self, longer)
+            if got < least:
+                raise ConfigError(f"{name}: expected {shorter} {least:g} or more, got {got:g}")
+
+
+@attrs.frozen(kw_only=True)
 class PerformanceSettings:
     """What is traded between speed, size and age of data."""
 
@@ -415,6 +459,7 @@ class Config:
     rest: RestSettings = attrs.field(factory=RestSettings, validator=_instance(RestSettings))
     breaker: BreakerSettings = attrs.field(factory=BreakerSettings, validator=_instance(BreakerSettings))
     nonce: NonceSettings = attrs.field(factory=NonceSettings, validator=_instance(NonceSettings))
+    failover: FailoverSettings = attrs.field(factory=FailoverSettings, validator=_instance(FailoverSettings))
     performance: PerformanceSettings = attrs.field(
         factory=PerformanceSettings, validator=_instance(PerformanceSettings)
     )
