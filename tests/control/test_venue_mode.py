@@ -99,13 +99,13 @@ def test_maintenance_ends_by_itself_by_the_usual_steps() -> None:
 
 
 def test_an_imminent_window_is_obeyed_and_ends_with_the_next_status_without_it() -> None:
-    modes = in_state("online", maintenance=(CLOSE,))
-    assert modes.away == "the venue announced maintenance and advises to disconnect and wait"
-    refusal = modes.refuses_order("BTC/USD", LIMIT)
-    assert refusal == "online, but maintenance is imminent: the venue advises disconnect_and_wait"
-    assert modes.refuses_cancel("BTC/USD") is None
-    assert modes.status(status("online")) is False
-    assert (modes.away, modes.refuses_order("BTC/USD", LIMIT)) == (None, None)
+    modes, seen = VenueModes(), []
+    for maintenance in ((CLOSE,), ()):
+        modes.status(status("online", maintenance=maintenance))
+        seen.append((modes.away, modes.refuses_order("BTC/USD", LIMIT), modes.refuses_cancel("BTC/USD")))
+    away = "the venue announced maintenance and advises to disconnect and wait"
+    refusal = "online, but maintenance is imminent: the venue advises disconnect_and_wait"
+    assert seen == [(away, refusal, None), (None, None, None)]
 
 
 @pytest.mark.parametrize(
