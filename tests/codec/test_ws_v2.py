@@ -87,6 +87,7 @@ def test_a_connection_id_may_use_all_64_bits_and_no_more() -> None:
                 channel="book",
                 symbol="BTC/USD",
                 depth=10,
+                time_in="2024-05-19T16:27:13Z",
                 warnings=("this is deprecated",),
             ),
         ),

@@ -181,6 +181,8 @@ def test_every_field_of_a_reply_is_found(fixtures: Path, name: str) -> None:
             depth=result.get("depth"),
             interval=result.get("interval"),
             event_trigger=result.get("event_trigger"),
+            max_rate_count=result.get("maxratecount"),
+            time_in=sent["time_in"],
             error=sent.get("error"),
             warnings=tuple(result.get("warnings", ())),
         )
@@ -190,9 +192,19 @@ def test_every_field_of_a_reply_is_found(fixtures: Path, name: str) -> None:
 def test_the_recorded_refusals_say_what_was_refused(fixtures: Path) -> None:
     refusals = [Decoder().decode(frame.payload) for frame in frames_of(fixtures, "errors_live_2026.jsonl")]
     assert refusals[0] == Ack(
-        method="subscribe", success=False, symbol="XBT/USD", error="Currency pair not supported XBT/USD"
+        method="subscribe",
+        success=False,
+        symbol="XBT/USD",
+        time_in="2026-09-25T17:48:54.701041Z",
+        error="Currency pair not supported XBT/USD",
     )
-    assert refusals[3] == Ack(method="subscribe", success=False, channel="executions", error="ESession:Invalid session")
+    assert refusals[3] == Ack(
+        method="subscribe",
+        success=False,
+        channel="executions",
+        time_in="2026-09-25T17:58:09.493462Z",
+        error="ESession:Invalid session",
+    )
 
 
 def test_the_recorded_pong_keeps_its_id(fixtures: Path) -> None:
@@ -200,7 +212,7 @@ def test_the_recorded_pong_keeps_its_id(fixtures: Path) -> None:
     assert [pong for pong in pongs if isinstance(pong, Pong)] == [Pong(req_id=101)]
 
 
-def test_private_channels_are_recognised_and_left_alone(fixtures: Path) -> None:
+def test_channels_of_another_line_are_recognised_and_left_alone(fixtures: Path) -> None:
     for name in ("balances_2024.jsonl", "executions_lifecycle_2026-01.jsonl", "level3_checksum_doc_example.json"):
         channels = {
             message.channel

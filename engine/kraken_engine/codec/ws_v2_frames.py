@@ -90,6 +90,10 @@ class Ack(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     depth: int | None = None
     interval: int | None = None
     event_trigger: str | None = None
+    max_rate_count: int | None = None
+    """Of executions: the account's limit of the trading counter per pair (60, 125, 180 by tier)."""
+    time_in: str | None = None
+    """Venue time at which the request came in: what it brings is no older."""
     error: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -185,6 +189,7 @@ class _Result(msgspec.Struct, frozen=True, gc=False):
     depth: Int64 | None = None
     interval: Int64 | None = None
     event_trigger: str | None = None
+    maxratecount: Int64 | None = None
     warnings: list[str] | None = None
 
 
@@ -195,6 +200,7 @@ class _Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     error: str | None = None
     channel: str | None = None
     symbol: str | None = None
+    time_in: str | None = None
     result: _Result | list[Any] | None = None
 
 
@@ -237,6 +243,8 @@ def _reply(frame: bytes) -> Ack | Pong:
         depth=result.depth,
         interval=result.interval,
         event_trigger=result.event_trigger,
+        max_rate_count=result.maxratecount,
+        time_in=reply.time_in,
         error=reply.error,
         warnings=tuple(result.warnings or ()),
     )
