@@ -6,7 +6,7 @@ Knows nothing of bytes, sockets or tasks.
 from __future__ import annotations
 
 import enum
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 
 import attrs
 
@@ -15,10 +15,17 @@ __all__ = [
     "CANDLE_INTERVALS_MIN",
     "Instrument",
     "Integrity",
+    "Liquidity",
+    "OrderStatus",
+    "OrderType",
     "Side",
     "Source",
+    "TimeInForce",
     "VenueMode",
+    "minus",
     "money",
+    "plus",
+    "times",
 ]
 
 BOOK_DEPTHS = (10, 25, 100, 500, 1000)
@@ -33,6 +40,75 @@ class Side(enum.Enum):
 
     BUY = "buy"
     SELL = "sell"
+
+
+class OrderType(enum.Enum):
+    """What makes an order act, and at which price (docs "Add Order")."""
+
+    LIMIT = "limit"
+    MARKET = "market"
+    ICEBERG = "iceberg"
+    STOP_LOSS = "stop-loss"
+    STOP_LOSS_LIMIT = "stop-loss-limit"
+    TAKE_PROFIT = "take-profit"
+    TAKE_PROFIT_LIMIT = "take-profit-limit"
+    TRAILING_STOP = "trailing-stop"
+    TRAILING_STOP_LIMIT = "trailing-stop-limit"
+    SETTLE_POSITION = "settle-position"
+    UNKNOWN = "unknown"
+    """A word this version does not know: an order of somebody else's client. Its quantities are kept all the same."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class TimeInForce(enum.Enum):
+    """How long an order may wait (docs "Add Order")."""
+
+    GTC = "gtc"
+    GTD = "gtd"
+    IOC = "ioc"
+    FOK = "fok"
+    UNKNOWN = "unknown"
+    """A word this version does not know."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class OrderStatus(enum.Enum):
+    """How far an order has come, in the venue's words (docs "Executions")."""
+
+    PENDING_NEW = "pending_new"
+    """Accepted, not yet live."""
+    NEW = "new"
+    """Live, nothing filled."""
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing can happen to the order any more."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED})
+
+
+class Liquidity(enum.Enum):
+    """Which side of a trade a fill was on."""
+
+    MAKER = "maker"
+    """The order was resting."""
+    TAKER = "taker"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 class Source(enum.Enum):
@@ -111,3 +187,22 @@ def money(value: Decimal | str | int, *, name: str = "amount") -> Decimal:
     if not number.is_finite():
         raise ValueError(f"{name}: expected a finite number, got {value!r}")
     return number
+
+
+_EXACT = Context(prec=200)
+"""No sum or product of the venue's numbers (40 digits at most) rounds here, whatever the application's own context."""
+
+
+def plus(some: Decimal, more: Decimal) -> Decimal:
+    """Return the exact sum."""
+    return _EXACT.add(some, more)
+
+
+def minus(some: Decimal, less: Decimal) -> Decimal:
+    """Return the exact difference."""
+    return _EXACT.subtract(some, less)
+
+
+def times(some: Decimal, by: Decimal) -> Decimal:
+    """Return the exact product."""
+    return _EXACT.multiply(some, by)
