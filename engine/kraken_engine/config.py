@@ -32,6 +32,7 @@ __all__ = [
     "LivenessSettings",
     "NonceSettings",
     "PerformanceSettings",
+    "ReconciliationSettings",
     "RestSettings",
     "SimulatedVenue",
     "SubscriptionSettings",
@@ -268,6 +269,20 @@ class SubscriptionSettings:
 
 
 @attrs.frozen(kw_only=True)
+class ReconciliationSettings:
+    """How patiently an account is brought in step with the venue after its line was away."""
+
+    snapshot_timeout_s: float = attrs.field(default=10.0, validator=_positive)
+    """A snapshot that is not there so long after it was asked for, or confirmed, is asked for anew."""
+    retry_pause_s: float = attrs.field(default=1.0, validator=_positive)
+    """Before REST is asked again, after an answer that did not come, or did not add up."""
+    tries: int = attrs.field(default=5, validator=_at_least_1)
+    """Answers that did not add up to one snapshot, before a fresh snapshot is asked for."""
+    most_waiting: int = attrs.field(default=10_000, validator=_at_least_1)
+    """Execution reports that may wait for REST; more, and a fresh snapshot has to do without them."""
+
+
+@attrs.frozen(kw_only=True)
 class FeedSettings:
     """Bounds between the engine and its consumers."""
 
@@ -289,14 +304,6 @@ class RestSettings:
     max_retries: int = attrs.field(default=3, validator=_at_least_0)
     rate_limit_buffer: float = attrs.field(default=0.8, validator=_share)
     """Share of the venue's rate limit that is used at most."""
-    max_body_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=_at_least_1)
-    """Longest body taken, unpacked."""
-    max_inflation: int = attrs.field(default=100, validator=_at_least_1)
-    """How many times longer than it came a packed body may become."""
-    keepalive_s: float = attrs.field(default=20.0, validator=_positive)
-    """A connection unused for so long is not used again: the venue may be about to close it."""
-    max_connections: int = attrs.field(default=4, validator=_at_least_1)
-    """Connections for public calls; signed ones have one per key."""
 
 
 def _key_file(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -1,0 +1,312 @@
+"""What happened to an account while nobody watched: which questions to ask, and how the answers add up.
+
+A snapshot says how things are, not how they came to be. This closes the hole between what was known and the snapshot:
+fills that were missed, in order, orders that closed meanwhile, and orders that came and went unseen. All of it is put
+down as reports that go through the same checks as those of the stream, on a copy; only when every quantity adds up is
+anything taken over.
+
+Three cases. The *first* look at an account: the snapshot is where its story begins, and older fills are history. A
+*restart*: the fills up to some point are on record, the orders are not. A *reconnect*: both are known.
+
+REST may run ahead of the snapshot, and behind it: what is newer than the newest fill of the snapshot is left to the
+stream, whose reports follow; what is not there yet makes the closure fail, and the questions are asked again.
+
+Knows nothing of connections, and how the questions are asked. Sources: docs "Executions", "Get Closed Orders",
+"Query Orders Info", "Get Trades History".
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+import attrs
+
+from kraken_engine.model import OrderStatus, minus, plus
+from kraken_engine.normalise.account_events import AccountEvent, ExecType, ExecutionReport, Order
+from kraken_engine.state.orders import Inconsistency, Orders, opened
+
+__all__ = [
+    "SNAPSHOT_FILLS",
+    "AskClosed",
+    "AskOrders",
+    "AskTrades",
+    "Beginning",
+    "GapClosure",
+    "History",
+    "Question",
+    "Unresolved",
+]
+
+SNAPSHOT_FILLS = 50
+"""So many fills a snapshot repeats; when there are fewer, there never were more."""
+
+_ZERO = Decimal(0)
+_EPOCH = "1970-01-01T00:00:00Z"
+
+
+@attrs.frozen
+class AskClosed:
+    """Which orders closed at ``since`` or later?"""
+
+    since: str
+
+
+@attrs.frozen
+class AskTrades:
+    """Which fills were there at ``since`` or later?"""
+
+    since: str
+
+
+@attrs.frozen
+class AskOrders:
+    """How are these orders?"""
+
+    order_ids: tuple[str, ...]
+
+
+Question = AskClosed | AskTrades | AskOrders
+
+
+class Beginning(enum.Enum):
+    """What is known from before the hole."""
+
+    FIRST = "first"
+    RESTART = "restart"
+    RECONNECT = "reconnect"
+
+
+class Unresolved(Exception):
+    """The answers do not add up (yet)."""
+
+
+@attrs.frozen(kw_only=True)
+class History:
+    """Where the story of an account begins: what is older is nobody's news."""
+
+    until: str = ""
+    """Venue time; what happened before it is history ..."""
+    fills: frozenset[str] = frozenset()
+    """... and so are these fills, which were in the very first snapshot."""
+
+    def has(self, report: ExecutionReport) -> bool:
+        """Return whether ``report`` is about a time before the story."""
+        return report.exec_id in self.fills or _time(report) < self.until.rstrip("Z")
+
+
+@attrs.define
+class GapClosure:
+    """Closes one hole; a new snapshot needs a new closure."""
+
+    orders: Orders
+    """What was known before. Not changed until :meth:`close`."""
+    beginning: Beginning
+    since: str | None
+    """Venue time up to which everything is known; a little earlier does no harm."""
+    history: History
+    """What happened before the account was ever watched, and is not to be told."""
+    snapshot: Sequence[ExecutionReport]
+    """The reports of the snapshot: open orders, and its last fills."""
+    streamed: frozenset[str] = frozenset()
+    """Orders whose first report came on the stream after the snapshot: their story is told there."""
+    _live: dict[str, ExecutionReport] = attrs.field(factory=dict[str, ExecutionReport], init=False)
+    _recent: dict[str, ExecutionReport] = attrs.field(factory=dict[str, ExecutionReport], init=False)
+    _ended: dict[str, ExecutionReport] = attrs.field(factory=dict[str, ExecutionReport], init=False)
+    _fetched: dict[str, ExecutionReport] = attrs.field(factory=dict[str, ExecutionReport], init=False)
+    _asked: list[Question] = attrs.field(factory=list[Question], init=False)
+
+    def __attrs_post_init__(self) -> None:
+        for report in self.snapshot:
+            if report.exec_type is ExecType.TRADE and report.exec_id is not None:
+                self._recent[report.exec_id] = report
+            elif report.order_id is not None:
+                self._live[report.order_id] = report
+
+    # -- questions and answers
+
+    def question(self) -> Question | None:
+        """Return what has to be asked next, or None when everything there is to know is here."""
+        if self.beginning is Beginning.FIRST:
+            return None
+        since = self.since or self.history.until or _EPOCH
+        if not self._has_asked(AskClosed):
+            return AskClosed(since)
+        vanished = self._vanished()
+        if vanished and not self._has_asked(AskOrders):
+            return AskOrders(tuple(vanished))
+        if not self._has_asked(AskTrades) and (not self._reaches_back() or self._short()):
+            return AskTrades(since)
+        return None
+
+    def answered(self, question: Question, reports: Iterable[ExecutionReport]) -> None:
+        """Take the answer: reports of orders (full ones, with their last status and quantity) or of fills."""
+        self._asked.append(question)
+        for report in reports:
+            if isinstance(question, AskTrades):
+                if report.exec_id is not None:
+                    self._fetched.setdefault(report.exec_id, report)
+            elif report.order_id is not None and report.status is not None and report.status.is_terminal:
+                self._ended[report.order_id] = report
+
+    def again(self) -> None:
+        """Forget that anything was asked: REST was behind, and is asked once more."""
+        self._asked.clear()
+
+    # -- the closure
+
+    def close(self) -> list[AccountEvent]:
+        """Take everything over, and return what readers are told, in the order in which it happened.
+
+        Raises:
+            Unresolved: the answers do not add up; nothing was changed.
+        """
+        trial = self.orders.copy()
+        told: list[AccountEvent] = []
+        try:
+            for order in self._adopted(trial):
+                trial.put(order)
+            for report in self._story(trial):
+                told.extend(trial.apply(report, replayed=True))
+            for order_id, report in self._live.items():
+                update = trial.refresh(report)
+                if not _same(self.orders.get_open(order_id), update.order):
+                    told.append(update)
+        except Inconsistency as error:
+            raise Unresolved(str(error)) from None
+        if self.beginning is Beginning.FIRST:
+            trial.note_fills(self._recent)
+        self.orders.become(trial)
+        return told
+
+    def _adopted(self, known: Orders) -> list[Order]:
+        """Return the orders as they were before their missed fills, those that were not known before included."""
+        adopted: list[Order] = []
+        for order_id, report in (*self._live.items(), *self._concluded().items()):
+            still_open = known.get_open(order_id)
+            if still_open is not None:
+                if report.order_qty is not None:  # amended, perhaps, before it was filled further
+                    adopted.append(attrs.evolve(still_open, order_qty=report.order_qty))
+                continue
+            order = opened(report, external=known.is_external(report.cl_ord_id))
+            before = known.get(order_id)
+            if before is not None:  # said to have ended, and it has not
+                adopted.append(attrs.evolve(before, status=order.status, evidence=None))
+                continue
+            if self.beginning is Beginning.RECONNECT:
+                base = _ZERO
+            else:
+                base = minus(order.cum_qty, _sum(self._unseen(order_id)))
+                if base < 0:
+                    raise Inconsistency(f"{order_id}: more fills than the {order.cum_qty:f} it has")
+            status = OrderStatus.PARTIALLY_FILLED if base > 0 else OrderStatus.PENDING_NEW
+            adopted.append(attrs.evolve(order, cum_qty=base, status=status, evidence=None))
+        return adopted
+
+    def _story(self, known: Orders) -> list[ExecutionReport]:
+        """Return the missed fills and endings in the order in which they happened."""
+        story: list[tuple[tuple[str, int, int], ExecutionReport]] = []
+        told = {**self._live, **self._concluded()}
+        for order_id, report in told.items():
+            order = known.get(order_id)
+            assert order is not None
+            fills = self._chosen(order, report)
+            story += [((_time(fill), 0, fill.trade_id or 0), fill) for fill in fills]
+            if order_id not in self._live:
+                last = max((_time(fill) for fill in fills), default="")
+                story.append(((max(_time(report), last), 1, 0), report))
+        for order_id in self._vanished():
+            raise Inconsistency(f"{order_id}: not open any more, and the venue does not say how it ended")
+        return [report for _, report in sorted(story, key=lambda entry: entry[0])]
+
+    def _chosen(self, order: Order, report: ExecutionReport) -> list[ExecutionReport]:
+        """Return the missed fills that lead from what is known of ``order`` to what the venue says, oldest first."""
+        wanted = order.cum_qty if report.cum_qty is None else report.cum_qty
+        chosen: list[ExecutionReport] = []
+        reached = order.cum_qty
+        for fill in self._unseen(order.order_id):
+            if reached >= wanted:
+                break  # REST is ahead: the rest will come on the stream
+            assert fill.last_qty is not None
+            reached = plus(reached, fill.last_qty)
+            chosen.append(fill)
+        if reached != wanted:
+            raise Inconsistency(f"{order.order_id}: fills for {reached:f} are known, the venue says {wanted:f}")
+        return chosen
+
+    def _unseen(self, order_id: str) -> list[ExecutionReport]:
+        """Return the fills of one order that were not told yet and belong before the snapshot, oldest first."""
+        found = {
+            exec_id: fill
+            for exec_id, fill in {**self._fetched, **self._recent}.items()
+            if fill.order_id == order_id and self._is_missed(exec_id, fill)
+        }
+        if self.beginning is Beginning.FIRST:
+            return []
+        return sorted(found.values(), key=lambda fill: (_time(fill), fill.trade_id or 0))
+
+    def _is_missed(self, exec_id: str, fill: ExecutionReport) -> bool:
+        """Whether a fill is neither told nor history, and belongs before the snapshot."""
+        if self.orders.has_fill(exec_id) or self.history.has(fill):
+            return False
+        if not self._recent or fill.exec_id in self._recent:
+            return True
+        oldest = min(map(_time, self._recent.values()))
+        return len(self._recent) >= SNAPSHOT_FILLS and _time(fill) <= oldest
+
+    def _concluded(self) -> dict[str, ExecutionReport]:
+        """Return the orders that are known to have ended in the hole."""
+        return {
+            order_id: report
+            for order_id, report in self._ended.items()
+            if order_id not in self._live and order_id not in self.streamed and self._is_news(order_id, report)
+        }
+
+    def _is_news(self, order_id: str, ending: ExecutionReport) -> bool:
+        known = self.orders.get(order_id)
+        return known.is_open if known is not None else not self.history.has(ending)
+
+    def _vanished(self) -> list[str]:
+        """Return the orders that were open before, and of which neither the snapshot nor an answer says anything."""
+        return [
+            order_id for order_id in self.orders.open() if order_id not in self._live and order_id not in self._ended
+        ]
+
+    def _reaches_back(self) -> bool:
+        """Whether the fills of the snapshot leave no room for others between what is known and them."""
+        if not self._recent or len(self._recent) < SNAPSHOT_FILLS:
+            return True
+        since = (self.since or "").rstrip("Z")
+        return any(self.orders.has_fill(exec_id) for exec_id in self._recent) or any(
+            _time(fill) < since for fill in self._recent.values()
+        )
+
+    def _short(self) -> bool:
+        """Whether an order was filled by more than the fills that are here."""
+        for order_id, report in {**self._live, **self._concluded()}.items():
+            known = self.orders.get(order_id)
+            here = plus(_ZERO if known is None else known.cum_qty, _sum(self._unseen(order_id)))
+            fresh = known is None and self.beginning is Beginning.RESTART
+            if not fresh and report.cum_qty is not None and here < report.cum_qty:
+                return True
+        return False
+
+    def _has_asked(self, kind: type[Question]) -> bool:
+        return any(isinstance(question, kind) for question in self._asked)
+
+
+def _sum(fills: Iterable[ExecutionReport]) -> Decimal:
+    total = _ZERO
+    for fill in fills:
+        assert fill.last_qty is not None
+        total = plus(total, fill.last_qty)
+    return total
+
+
+def _same(before: Order | None, after: Order) -> bool:
+    return before is not None and attrs.evolve(after, updated_time=before.updated_time) == before
+
+
+def _time(report: ExecutionReport) -> str:
+    return (report.venue_time or "").rstrip("Z")
