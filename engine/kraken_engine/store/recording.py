@@ -21,21 +21,25 @@ from kraken_engine.codec.ws_v2 import (
     Ack,
     BookData,
     BookMessage,
-    Decoder,
     InstrumentMessage,
-    Message,
+    MarketMessage,
     OhlcMessage,
     StatusMessage,
     TickerMessage,
     TradeMessage,
 )
+from kraken_engine.codec.ws_v2_frames import FrameDecoder
+from kraken_engine.codec.ws_v2_private import BalancesMessage, ExecutionsMessage
 from kraken_engine.config import SubscriptionSettings
 from kraken_engine.errors import ConfigError, DecodeError, Stale
-from kraken_engine.model import BOOK_DEPTHS, Instrument
+from kraken_engine.model import BOOK_DEPTHS, Instrument, Source
+from kraken_engine.normalise.account import balance_reports, execution_reports
 from kraken_engine.normalise.instruments import instrument_update, venue_status
 from kraken_engine.normalise.market_data import candles, ticker_updates, trades
 from kraken_engine.runtime import Readable
+from kraken_engine.state.balances import Balances
 from kraken_engine.state.book_sync import BookSync, Publish
+from kraken_engine.state.orders import Inconsistency, Orders
 from kraken_engine.state.trades import TradeSequence
 
 __all__ = ["BookTally", "Frame", "Rejection", "Replay", "ReplaySummary", "is_legacy", "read_frames", "replay_frames"]
@@ -88,7 +92,7 @@ class ReplaySummary:
     rejected: tuple[Rejection, ...]
     """The first of them, with reasons."""
     losses: tuple[Rejection, ...]
-    """Where a book that was shown had to be withdrawn, and why (the first of them)."""
+    """Where a book that was shown had to be withdrawn, or a report fits no order known so far, and why (the first)."""
     events: dict[str, int]
     """What consumers would have received, by type."""
     books: dict[str, BookTally]
@@ -169,12 +173,14 @@ class Replay:
     def __init__(
         self, *, instruments: Sequence[Instrument] = (), publish: Callable[[object], None] | None = None
     ) -> None:
-        self._decoder = Decoder(sample_every=1)
+        self._decoder: FrameDecoder[Any] = FrameDecoder(_RECORDED, sample_every=1)
         self._publish = publish
         self._instruments = {instrument.symbol: instrument for instrument in instruments}
         self._books: dict[str, _Book] = {}
         self._depths: dict[str, int] = {}
         self._sequences: dict[str, TradeSequence] = {}
+        self._orders = Orders("recorded")
+        self._balances = Balances("recorded")
         self._line = 0
         self._now = 0.0
         self._frames = 0
@@ -212,7 +218,7 @@ class Replay:
             unknown_fields=dict(self._decoder.unknown_fields),
         )
 
-    def _receive(self, message: Message) -> None:
+    def _receive(self, message: object) -> None:
         now, reject = self._now, self._reject
         match message:
             case BookMessage():
@@ -231,10 +237,38 @@ class Replay:
             case StatusMessage():
                 status = venue_status(message, at_s=now, reject=reject)
                 self._publish_all([] if status is None else [status])
+            case ExecutionsMessage() | BalancesMessage():
+                self._account(message)
             case Ack(channel="book", symbol=str(symbol), depth=int(depth), success=True):
                 self._depths[symbol] = depth
             case _:  # heartbeats, pongs, other replies and unknown channels say nothing about the market
                 pass
+
+    def _account(self, message: ExecutionsMessage | BalancesMessage) -> None:
+        """Merge what an account was told; a recording may begin in the middle of an order's life."""
+        try:
+            if isinstance(message, BalancesMessage):
+                balances = balance_reports(message)
+                if message.type == "snapshot":
+                    source = Source.WEBSOCKET_V2
+                    self._publish_all(self._balances.snapshot(balances, source=source, received_s=self._now))
+                else:
+                    self._publish_all([self._balances.apply(each, received_s=self._now) for each in balances])
+                return
+            reports = execution_reports(message, account="recorded", received_s=self._now)
+        except DecodeError as error:
+            self._reject(error)
+            return
+        for report in reports:
+            if message.type == "snapshot" and report.exec_id is not None:
+                self._orders.note_fill(report.exec_id)  # a repetition of what happened before
+                self._publish_all([report])
+                continue
+            try:
+                self._publish_all(self._orders.apply(report))
+            except Inconsistency as error:
+                self._publish_all([report])
+                self._lose(str(error))
 
     def _book(self, data: BookData, *, snapshot: bool) -> None:
         book = self._books.get(data.symbol)
@@ -269,10 +303,14 @@ class Replay:
         for event in events:
             name = type(event).__name__
             self._events[name] = self._events.get(name, 0) + 1
-            if isinstance(event, Stale) and len(self._losses) < MAX_REJECTIONS:
-                self._losses.append(Rejection(self._line, str(event)))
+            if isinstance(event, Stale):
+                self._lose(str(event))
             if self._publish is not None:
                 self._publish(event)
+
+    def _lose(self, why: str) -> None:
+        if len(self._losses) < MAX_REJECTIONS:
+            self._losses.append(Rejection(self._line, why))
 
     def _reject(self, error: DecodeError) -> None:
         self._rejected += 1
@@ -311,6 +349,7 @@ class _Opening(msgspec.Struct):
     event: Any = None
 
 
+_RECORDED = MarketMessage | ExecutionsMessage | BalancesMessage
 _SETTINGS = SubscriptionSettings()
 _OPENING = msgspec.json.Decoder(_Opening, float_hook=str)
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
