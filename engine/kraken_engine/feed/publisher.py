@@ -57,6 +57,11 @@ class Publisher:
             for event in (*live, *(withheld.values() or [self._latest[key]])):
                 self._tell(key, event)
 
+    def end_hold(self, key: StreamKey) -> None:
+        """Forget what was withheld: another source takes over, and this one is not late."""
+        self._withheld.pop(key, None)
+        self.freshness.end_hold(key)
+
     def suspect(self, key: StreamKey, why: str, *, now: float) -> None:
         """Mark a stream stale because its source went quiet."""
         for told in self.freshness.suspect(key, why, now=now):

@@ -33,6 +33,7 @@ __all__ = [
     "PriceLevel",
     "Refused",
     "Resync",
+    "SourceChanged",
     "Stale",
     "TickerUpdate",
     "Trade",
@@ -200,6 +201,19 @@ class TradeGap(Notice):
     symbol: str
     first: int
     last: int
+
+
+@attrs.frozen(kw_only=True)
+class SourceChanged(Notice):
+    """Values of ``symbol`` on ``channel`` come from ``source`` from here on, for ``reason``.
+
+    Between two values of different sources a change of the source is always told.
+    """
+
+    channel: str
+    symbol: str
+    source: Source
+    reason: str
 
 
 @attrs.frozen(kw_only=True)

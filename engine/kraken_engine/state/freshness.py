@@ -79,6 +79,10 @@ class Freshness:
             return ()
         return self._revive(key, now)
 
+    def end_hold(self, key: StreamKey) -> None:
+        """End :meth:`hold` without a word: the stream stays as stale as it is until other data comes."""
+        self._held.pop(key, None)
+
     def is_held(self, key: StreamKey) -> bool:
         """Return whether values of ``key`` are withheld now."""
         return key in self._held
@@ -97,6 +101,23 @@ class Freshness:
         self._stale.pop(key, None)
         self._live.pop(key, None)
         self._held.pop(key, None)
+
+    def copy(self, key: StreamKey, to: Freshness) -> None:
+        """Let ``to`` know of ``key`` exactly what is known here."""
+        to.forget(key)
+        if key in self._stale:
+            to._stale[key] = attrs.evolve(self._stale[key])
+        if key in self._live:
+            to._live[key] = None
+        if key in self._held:
+            to._held[key] = self._held[key]
+
+    def restate(self, key: StreamKey, why: str) -> None:
+        """Give another reason why ``key`` is stale, for whoever asks from now on; since when stays."""
+        staleness = self._stale.get(key)
+        if staleness is not None:
+            stale = staleness.stale
+            staleness.stale = Stale(stale.channel, stale.symbol, why, since_s=stale.since_s)
 
     def stale(self, key: StreamKey) -> Stale | None:
         """Return why ``key`` may not be trusted now, or None when it is live or still awaits its first data."""
