@@ -64,6 +64,8 @@ WORLD_CALLS = {
     "trio.open_file", "trio.open_tcp_stream", "trio.open_tcp_listeners", "trio.open_ssl_over_tcp_stream",
     "trio.open_unix_socket", "trio.serve_tcp", "trio.run_process", "trio.Path",
 }  # fmt: skip
+WORLD_TYPES = {"apsw.Connection", "apsw.Connection.as_async"}
+"""Types that anyone may name, and only the runtime may make: they open files."""
 WORLD_PREFIXES = ("trio.to_thread", "trio.from_thread", "trio.socket", "trio.lowlevel.start_thread_soon")
 WORLD_METHODS = {"read_text", "read_bytes", "write_text", "write_bytes", "unlink", "mkdir", "iterdir", "glob"}
 WORLD_BUILTINS = {"open", "input", "exec", "eval", "__import__"}
@@ -126,6 +128,8 @@ def _breaches(tree: ast.AST, where: str, layer: str, aliases: dict[str, str]) ->
             if call or (dotted.startswith(WORLD_PREFIXES) and dotted.count(".") >= 2 - (dotted == "trio.socket")):
                 yield node.lineno, f"{dotted} only in runtime.py"
         if layer != "runtime" and isinstance(node, ast.Call):
+            if _dotted(node.func, aliases) in WORLD_TYPES:
+                yield node.lineno, f"{_dotted(node.func, aliases)}() only in runtime.py"
             if isinstance(node.func, ast.Name) and node.func.id in WORLD_BUILTINS:
                 yield node.lineno, f"{node.func.id}() only in runtime.py"
             elif isinstance(node.func, ast.Attribute) and node.func.attr in WORLD_METHODS:
@@ -178,6 +182,8 @@ def test_every_layer_of_the_map_that_exists_is_a_real_one() -> None:
         ("cli/x.py", "f = open('x')\n"),
         ("cli/x.py", "from pathlib import Path\nPath('x').read_text()\n"),
         ("venue/core/x.py", "import uuid\n"),
+        ("store/x.py", "import apsw\napsw.Connection('x')\n"),
+        ("store/x.py", "from apsw import Connection\nConnection('x')\n"),
     ],
 )
 def test_the_checker_sees_a_door_to_the_world(tmp_path: Path, where: str, text: str) -> None:

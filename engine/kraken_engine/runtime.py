@@ -22,8 +22,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
+import apsw
 import attrs
 import trio
 
@@ -40,11 +41,16 @@ __all__ = [
     "Rng",
     "Runtime",
     "Stream",
+    "Worker",
+    "Workers",
+    "connect_database",
     "real_runtime",
     "seeded_rng",
     "wait_interrupted",
     "write_output",
 ]
+
+T = TypeVar("T")
 
 Rng = random.Random
 """The type of every generator handed around; only a :class:`Runtime` or a seed makes one."""
@@ -196,6 +202,34 @@ class Files(Readable, Protocol):
         """
         ...
 
+    def open_database(self, path: str) -> apsw.Connection:
+        """Open the SQLite database in an existing file, not through a link. Its calls block, and belong in a worker.
+
+        Raises:
+            apsw.Error: it cannot be opened.
+        """
+        ...
+
+
+class Worker(Protocol):
+    """Does blocking work, one piece after the other, while other tasks run."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns, or raise what it raises.
+
+        A cancelled wait gives up waiting, not the work: a piece that has begun goes on to its end, and the next one
+        waits for it. One that has not begun is never done. So "cancelled" means "perhaps done".
+        """
+        ...
+
+
+class Workers(Protocol):
+    """Where workers come from."""
+
+    def worker(self, name: str) -> Worker:
+        """Return a worker of its own for ``name``: others neither wait for it nor delay it."""
+        ...
+
 
 Environment = Mapping[str, str]
 
@@ -209,6 +243,7 @@ class Runtime:
     files: Files
     rng: Rng
     environment: Environment = attrs.field(factory=dict[str, str], repr=False)
+    workers: Workers = attrs.field(factory=lambda: _Threads())  # noqa: PLW0108 - defined below
 
     def fresh_id(self) -> str:
         """Return 32 hexadecimal digits that no other call returned."""
@@ -264,6 +299,25 @@ class _RealLock:
         if self._descriptor is not None:
             os.close(self._descriptor)  # the kernel lets go of the lock with it, as it does when the process dies
             self._descriptor = None
+
+
+class _ThreadWorker:
+    def __init__(self) -> None:
+        self._turn = trio.CapacityLimiter(1)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._turn)
+
+
+class _Threads:
+    def worker(self, name: str) -> Worker:  # noqa: ARG002 - each one waits for itself alone
+        return _ThreadWorker()
+
+
+def connect_database(path: str, vfs: str | None = None) -> apsw.Connection:
+    """Open the SQLite database in an existing file; ``vfs`` names another file system than the real one."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
+    return apsw.Connection(path, flags=flags, vfs=vfs)
 
 
 class _RealFiles:
@@ -338,6 +392,9 @@ class _RealFiles:
             os.close(descriptor)
             raise
         return _RealLock(descriptor)
+
+    def open_database(self, path: str) -> apsw.Connection:
+        return connect_database(os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path))
 
 
 def _facts(found: os.stat_result) -> FileFacts:

@@ -17,10 +17,12 @@ import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
 
+import apsw
 import attrs
 
 from kraken_engine.errors import UsageError
 from kraken_engine.runtime import FileFacts, FileLock, Rng
+from kraken_engine.sim import sqlite_vfs
 
 __all__ = ["DiskFault", "SimDisk"]
 
@@ -105,7 +107,7 @@ class _SimLock:
             del self._held[self._path]
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class SimDisk:
     """A ``runtime.Files`` in memory, with the crashes and errors of a real one."""
 
@@ -118,6 +120,8 @@ class SimDisk:
     """Called after each step that changes something: where a crash may come in between."""
     user_id: int = 1000
     """Whom the process acts for; files belong to this user unless :meth:`give` says otherwise."""
+    epoch: int = attrs.field(default=0, init=False)
+    """Crashes so far (:meth:`crash`): a file opened before one is gone."""
     steps: int = attrs.field(default=0, init=False)
     """Changing steps so far."""
     _facts: dict[str, FileFacts] = attrs.field(factory=dict[str, FileFacts], init=False)
@@ -215,7 +219,25 @@ class SimDisk:
         self.write(path, data)
         self.sync_file(path)
 
+    def open_database(self, path: str) -> apsw.Connection:
+        """Open the SQLite database in an existing file of this disk."""
+        return sqlite_vfs.open_database(self, _clean(path))
+
     # --- what a careful writer needs ---
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is a file of this name."""
+        return _clean(path) in self._live.names
+
+    def size(self, path: str) -> int:
+        """Return the size of a file in bytes."""
+        return len(self._live.data[self._inode(path)])
+
+    def read_at(self, path: str, offset: int, count: int) -> bytes:
+        """Return up to ``count`` bytes from ``offset`` on."""
+        if self.fault is DiskFault.IO_ERROR:
+            raise _error(errno.EIO, path)
+        return bytes(memoryview(self._live.data[self._inode(path)])[offset : offset + count])
 
     def create(self, path: str) -> None:
         """Create an empty file (mode 0600) that must not be there yet."""
@@ -335,6 +357,7 @@ class SimDisk:
         self._live = self._durable.copy()
         self._writes, self._namings = [], []
         self._locks.clear()
+        self.epoch += 1
 
     def unsynced(self) -> tuple[int, int]:
         """Return how many (blocks and truncations, changes of names) a crash could lose now."""
