@@ -35,6 +35,7 @@ __all__ = [
     "ReconciliationSettings",
     "RestSettings",
     "SimulatedVenue",
+    "StoreSettings",
     "SubscriptionSettings",
     "WireSettings",
     "is_account_name",
@@ -415,6 +416,25 @@ class FailoverSettings:
 
 
 @attrs.frozen(kw_only=True)
+class StoreSettings:
+    """How long to wait for the disk, and how much to keep on it."""
+
+    timeout_s: float = attrs.field(default=5.0, validator=_positive)
+    """A transaction that takes longer has failed for its caller; it may be written all the same."""
+    open_timeout_s: float = attrs.field(default=30.0, validator=_positive)
+    """Opening reads and checks everything that is kept."""
+    close_timeout_s: float = attrs.field(default=5.0, validator=_positive)
+    max_waiting: int = attrs.field(default=1_000, validator=_at_least_1)
+    """Transactions that may wait for the disk at once; more fail at once."""
+    log_transactions: int = attrs.field(default=200, validator=_at_least_1)
+    """So many transactions are collected in SQLite's log before they move to the database."""
+    history_entries: int = attrs.field(default=10_000, validator=_at_least_1)
+    """Entries kept of each history (source switches, key events); the oldest go first."""
+    fills_kept: int = attrs.field(default=100_000, validator=_at_least_1)
+    """Acknowledged fills kept of each account; those that are not acknowledged are always kept."""
+
+
+@attrs.frozen(kw_only=True)
 class PerformanceSettings:
     """What is traded between speed, size and age of data."""
 
@@ -484,6 +504,7 @@ class Config:
     """Accounts by name."""
     state_dir: str | None = attrs.field(default=None, validator=attrs.validators.optional(_text))
     """Where what must survive a restart is kept, by one engine at a time; None: nothing is kept."""
+    store: StoreSettings = attrs.field(factory=StoreSettings, validator=_instance(StoreSettings))
     startup_timeout_s: float = attrs.field(default=15.0, validator=_positive)
     """How long ``open_market`` waits for the first connection and the list of instruments."""
 

@@ -25,6 +25,9 @@
     │   │   └── SessionRejected the WebSocket token is bad or too old
     │   ├── NonceRejected       the nonce was not above the last one; nothing was executed
     │   └── VenueUnavailable    the venue's own trouble; an order may have been executed
+    ├── StoreError              the world: the disk did not keep or give back what it should, as far as we know
+    │   ├── StoreCorrupt        the world: what is on the disk is not what was written
+    │   └── StoreLocked         you: another engine holds the directory or the key; it is named
     ├── Stale                   the value exists but may not be trusted now
     └── SlowConsumer            you: this subscription was ended because it was not read
 
@@ -58,6 +61,9 @@ __all__ = [
     "SlowConsumer",
     "Stale",
     "StartupError",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreLocked",
     "UpgradeRejected",
     "UsageError",
     "VenueUnavailable",
@@ -265,6 +271,21 @@ class NonceRejected(Rejected):
 
 class VenueUnavailable(Rejected):
     """The venue's own trouble. A question may be repeated; what became of an order has to be asked."""
+
+
+class StoreError(EngineError):
+    """Durable state could not be written or read: a full disk, an error of it, one that takes too long.
+
+    A transaction that ends so may all the same have been written, never in part.
+    """
+
+
+class StoreCorrupt(StoreError):
+    """What is on the disk is not what was written; the message names what. Nothing of it is used."""
+
+
+class StoreLocked(StoreError):
+    """Another engine holds the state directory, or the key; the message says which one."""
 
 
 class Stale(EngineError):

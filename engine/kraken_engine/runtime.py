@@ -139,8 +139,8 @@ class Files(Readable, Protocol):
     """Files and directories.
 
     Everything here blocks: it belongs at start-up, at the end, or in a worker. What fails raises ``OSError`` as the
-    operating system has it. A write is durable once the file *and* the name are synced (``write_new`` and
-    ``sync_directory``); until then a crash may take any part of it.
+    operating system has it. A write is durable once the file *and* the name are synced (``write_new`` or ``sync_file``,
+    and ``sync_directory``); until then a crash may take any part of it.
     """
 
     def read_checked(self, path: str, check: Callable[[FileFacts], None], *, most_bytes: int) -> bytes:
@@ -164,6 +164,10 @@ class Files(Readable, Protocol):
 
     def remove(self, path: str) -> None:
         """Remove the name of a file."""
+        ...
+
+    def sync_file(self, path: str) -> None:
+        """Make the content of ``path`` durable; not its name."""
         ...
 
     def sync_directory(self, path: str) -> None:
@@ -356,12 +360,11 @@ class _RealFiles:
     def remove(self, path: str) -> None:
         os.unlink(path)
 
+    def sync_file(self, path: str) -> None:
+        _sync(path, os.O_RDWR)
+
     def sync_directory(self, path: str) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def list_directory(self, path: str) -> list[str]:
         return sorted(os.listdir(path))
@@ -395,6 +398,14 @@ class _RealFiles:
 
     def open_database(self, path: str) -> apsw.Connection:
         return connect_database(os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path))
+
+
+def _sync(path: str, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _facts(found: os.stat_result) -> FileFacts:

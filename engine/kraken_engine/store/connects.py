@@ -1,0 +1,60 @@
+"""Attempts to connect, kept across restarts: the venue bans an address after too many, whoever made them.
+
+Times are of the wall clock, the only one that outlives a process. Where it was set back, an attempt seems to lie in the
+future: it then counts as one of this moment.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+import attrs
+
+from kraken_engine.runtime import Clock
+from kraken_engine.store.schema import CONNECTS
+from kraken_engine.store.sealed import Transaction
+from kraken_engine.store.transactions import Transact
+
+__all__ = ["ConnectLog", "add_connect"]
+
+MAX_ROWS: Final = 1_000
+"""The oldest go first; far more than any limit allows in any window."""
+
+
+@final
+@attrs.frozen
+class ConnectLog:
+    """The attempts of every engine that used this directory."""
+
+    _transact: Transact
+    _clock: Clock
+
+    async def load(self, window_s: float) -> tuple[float, ...]:
+        """Return the ages in seconds, 0 to ``window_s``, of the attempts in that time, the oldest first.
+
+        Raises:
+            StoreError: they could not be read.
+        """
+        now_ns = self._clock.wall_ns()
+        rows = await self._transact(lambda transaction: transaction.rows(CONNECTS))
+        ages = sorted((max(0.0, (now_ns - int(wall_ns)) / 1e9) for _, wall_ns in rows), reverse=True)
+        return tuple(age_s for age_s in ages if age_s <= window_s)
+
+    async def append(self) -> None:
+        """Note an attempt that is about to be made.
+
+        Raises:
+            StoreError: perhaps it is not noted.
+        """
+        wall_ns = self._clock.wall_ns()
+        await self._transact(lambda transaction: add_connect(transaction, wall_ns))
+
+
+def add_connect(transaction: Transaction, wall_ns: int) -> None:
+    """Note an attempt, and forget the oldest ones when there are too many."""
+    newest = transaction.rows(CONNECTS, descending=True, limit=1)
+    number = int(newest[0][0]) + 1 if newest else 1
+    transaction.put(CONNECTS, number, wall_ns)
+    for old, _ in transaction.rows(CONNECTS, limit=2):
+        if int(old) <= number - MAX_ROWS:
+            transaction.remove(CONNECTS, int(old))
