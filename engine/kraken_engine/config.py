@@ -305,6 +305,14 @@ class RestSettings:
     max_retries: int = attrs.field(default=3, validator=_at_least_0)
     rate_limit_buffer: float = attrs.field(default=0.8, validator=_share)
     """Share of the venue's rate limit that is used at most."""
+    max_body_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=_at_least_1)
+    """Longest body taken, unpacked."""
+    max_inflation: int = attrs.field(default=100, validator=_at_least_1)
+    """How many times longer than it came a packed body may become."""
+    keepalive_s: float = attrs.field(default=20.0, validator=_positive)
+    """A connection unused for so long is not used again: the venue may be about to close it."""
+    max_connections: int = attrs.field(default=4, validator=_at_least_1)
+    """Connections for public calls; signed ones have one per key."""
 
 
 def _key_file(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

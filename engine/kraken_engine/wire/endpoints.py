@@ -1,4 +1,4 @@
-"""Where a WebSocket lives: a checked URL.
+"""Where a WebSocket or the REST API lives: a checked URL.
 
 Decides which URLs the engine will ever dial; knows nothing of name look-up or connections.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import Literal
 from urllib.parse import urlsplit
 
 import attrs
@@ -17,14 +18,15 @@ __all__ = ["Endpoint", "is_numeric_host", "parse_endpoint"]
 
 MAX_URL_LENGTH = 2048
 
-_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+_DEFAULT_PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
+Protocol = Literal["ws", "http"]
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _PATH = re.compile(r"/[!-~]*")
 
 
 @attrs.frozen
 class Endpoint:
-    """One WebSocket endpoint. Make it with :func:`parse_endpoint`, which checks every part."""
+    """One endpoint. Make it with :func:`parse_endpoint`, which checks every part."""
 
     host: str
     """Lower case name, or a numeric IPv4 or IPv6 address without brackets."""
@@ -32,6 +34,7 @@ class Endpoint:
     path: str
     """Path and query, beginning with ``/``."""
     tls: bool
+    protocol: Protocol = "ws"
 
     @property
     def authority(self) -> str:
@@ -46,14 +49,14 @@ class Endpoint:
 
     @property
     def _scheme(self) -> str:
-        return "wss" if self.tls else "ws"
+        return f"{self.protocol}s" if self.tls else self.protocol
 
     def __str__(self) -> str:
         return self.url
 
 
-def parse_endpoint(url: str) -> Endpoint:
-    """Return the endpoint of a ``ws://`` or ``wss://`` URL.
+def parse_endpoint(url: str, protocol: Protocol = "ws") -> Endpoint:
+    """Return the endpoint of a ``ws://`` or ``wss://`` URL, or of ``http://`` or ``https://``.
 
     Raises:
         ConfigError: names the part that is wrong. A URL never carries a user, a password or a fragment.
@@ -68,8 +71,8 @@ def parse_endpoint(url: str) -> Endpoint:
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
-    if parts.scheme not in _DEFAULT_PORTS:
-        raise ConfigError(f"{where}: expected scheme ws or wss, got {shown(parts.scheme)}")
+    if parts.scheme not in (protocol, f"{protocol}s"):
+        raise ConfigError(f"{where}: expected scheme {protocol} or {protocol}s, got {shown(parts.scheme)}")
     if parts.username is not None or parts.password is not None:
         # Not repeated: what stands there may be a secret.
         raise ConfigError("url: expected no user or password in it")
@@ -84,7 +87,7 @@ def parse_endpoint(url: str) -> Endpoint:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not _PATH.fullmatch(path):
         raise ConfigError(f"{where}: expected a path that begins with /, got {shown(path)}")
-    return Endpoint(host=host, port=port, path=path, tls=parts.scheme == "wss")
+    return Endpoint(host=host, port=port, path=path, tls=parts.scheme != protocol, protocol=protocol)
 
 
 def is_numeric_host(host: str) -> bool:
