@@ -272,6 +272,7 @@ class ModelVenue:
             cum_qty=order.cum,
             cum_cost=order.cost,
             reason=order.reason,
+            opened_time=stamp(order.opened),
         )
 
     def tick(self) -> int:

@@ -293,6 +293,14 @@ def test_a_frame_that_comes_twice_changes_nothing(watched: Watched) -> None:
     assert watched.may_trade()
 
 
+def test_a_number_that_comes_twice_with_something_else_is_an_alarm(watched: Watched) -> None:
+    watched.venue.fill("O00001", 1)
+    frames = [frame for frame in watched.venue.wire if b'"executions"' in frame]
+    watched.deliver(frames[0])
+    watched.deliver(frames[0].replace(b"T00002", b"T00009"))
+    assert watched.sync.why == "executions: sequence 2 came twice, and differs"
+
+
 def test_a_report_that_cannot_be_is_a_loss(watched: Watched) -> None:
     frame = {
         "channel": "executions", "type": "update", "sequence": 2,

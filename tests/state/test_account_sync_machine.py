@@ -147,6 +147,8 @@ class AccountMachine(RuleBasedStateMachine):
         assert isinstance(message, (ExecutionsMessage, BalancesMessage))
         if message.type == "update":
             self.sent.append(frame)
+        else:
+            self.sent.clear()  # what came before a snapshot cannot come after it
         if self.sync.history is None and frame in self.venue.told_before:
             self.history = self.venue.told_before[frame]
         self.act(self.sync.receive(message, received_s=self.now))

@@ -143,6 +143,8 @@ class ExecutionReport(AccountEvent):
     margin: bool | None = None
     liquidated: bool | None = None
     position_status: str | None = None
+    opened_time: str | None = None
+    """When the order was placed; only REST says."""
     effective_time: str | None = None
     expire_time: str | None = None
     exec_id: str | None = None

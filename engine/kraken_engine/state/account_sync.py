@@ -45,6 +45,7 @@ from kraken_engine.state.sequence import Place, Sequence
 __all__ = ["CHANNELS", "AccountAction", "AccountSync", "Ask", "Phase", "Resubscribe", "Tell"]
 
 CHANNELS = ("executions", "balances")
+_MESSAGES_KEPT = 64
 
 
 class Phase(enum.Enum):
@@ -92,6 +93,10 @@ class _Channel:
     """A snapshot is here, and nothing is missing since."""
     due: float = math.inf
     """When a snapshot that was asked for counts as overdue."""
+    taken: dict[int, ExecutionsMessage | BalancesMessage] = attrs.field(
+        factory=dict[int, ExecutionsMessage | BalancesMessage]
+    )
+    """The last messages by number: what comes under the same number has to be the same."""
 
 
 @attrs.define(eq=False)
@@ -179,6 +184,7 @@ class AccountSync:
     def connected(self, *, now: float) -> list[AccountAction]:
         """A connection is up, and the venue is about to be asked for both channels."""
         self._connected = True
+        self._asked_time = None
         for channel in self._channels.values():
             channel.due = now + self.settings.snapshot_timeout_s
         return self._stop("waiting for the snapshots", now)
@@ -224,14 +230,22 @@ class AccountSync:
         channel, snapshot = self._channels[name], message.type == "snapshot"
         expected = (channel.sequence.last or 0) + 1
         match channel.sequence.take(message.sequence, snapshot=snapshot):
-            case Place.REPEATED | Place.EARLY:
+            case Place.EARLY:
                 return []
+            case Place.REPEATED:
+                known = channel.taken.get(message.sequence)
+                if known is None or known == message:
+                    return []
+                return self.lose(name, f"sequence {message.sequence} came twice, and differs", now=received_s)
             case Place.BEYOND:
                 return self.lose(name, f"expected sequence {expected}, got {message.sequence}", now=received_s)
             case Place.NEXT:
                 pass
         if snapshot:
             channel.due = math.inf
+            channel.taken.clear()
+        channel.taken[message.sequence] = message
+        channel.taken.pop(message.sequence - _MESSAGES_KEPT, None)
         try:
             if isinstance(message, BalancesMessage):
                 return self._take_balances(message, received_s)
@@ -279,13 +293,15 @@ class AccountSync:
         self._snapshot_time = self._asked_time
         self._tries, self._asking, self._retry_at = 0, False, math.inf
         if self.history is None:
+            if self._snapshot_time is None:  # it would not be known what is older than the story
+                return self.lose("executions", "a snapshot before its confirmation", now=now)
             beginning = Beginning.FIRST
             self.history = self._beginning_of_history(reports)
         else:
             beginning = Beginning.RESTART if self._restarted else Beginning.RECONNECT
         self._closure = GapClosure(self.orders, beginning, self._complete_until, self.history, reports)
-        self.why = "finding out what happened before the snapshot"
-        return self._advance(now)
+        stopped = self._stop("finding out what happened before the snapshot", now)
+        return stopped + self._advance(now)
 
     def _beginning_of_history(self, reports: list[ExecutionReport]) -> History:
         until = self._snapshot_time or ""
@@ -420,7 +436,7 @@ class AccountSync:
         channel.sequence.reset()
         channel.whole, channel.due = False, math.inf
         if name == "executions":
-            self._closure = None
+            self._closure = self._asked_time = None
             self._waiting.clear()
             self._generation += 1
             self._asking, self._retry_at = False, math.inf

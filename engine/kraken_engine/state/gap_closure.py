@@ -194,15 +194,24 @@ class GapClosure:
             if before is not None:  # said to have ended, and it has not
                 adopted.append(attrs.evolve(before, status=order.status, evidence=None))
                 continue
-            if self.beginning is Beginning.RECONNECT:
-                base = _ZERO
-            else:
-                base = minus(order.cum_qty, _sum(self._unseen(order_id)))
-                if base < 0:
-                    raise Inconsistency(f"{order_id}: more fills than the {order.cum_qty:f} it has")
+            base = self._base(order_id, report, order.cum_qty)
+            if base < 0:
+                raise Inconsistency(f"{order_id}: more fills than the {order.cum_qty:f} it has")
             status = OrderStatus.PARTIALLY_FILLED if base > 0 else OrderStatus.PENDING_NEW
             adopted.append(attrs.evolve(order, cum_qty=base, status=status, evidence=None))
         return adopted
+
+    def _base(self, order_id: str, report: ExecutionReport, cum_qty: Decimal) -> Decimal:
+        """Return what of an order that was not known before had been filled before the hole, and is not told."""
+        if self._began_in_the_hole(report):
+            return _sum(fill for fill in self._fills_of(order_id) if self.history.has(fill))
+        return minus(cum_qty, _sum(self._unseen(order_id)))
+
+    def _began_in_the_hole(self, report: ExecutionReport) -> bool:
+        """Whether all fills of an order that was not known before have to be found."""
+        if self.beginning is not Beginning.RECONNECT:
+            return False
+        return report.opened_time is None or report.opened_time >= self.history.until
 
     def _story(self, known: Orders) -> list[ExecutionReport]:
         """Return the missed fills and endings in the order in which they happened."""
@@ -237,14 +246,13 @@ class GapClosure:
 
     def _unseen(self, order_id: str) -> list[ExecutionReport]:
         """Return the fills of one order that were not told yet and belong before the snapshot, oldest first."""
-        found = {
-            exec_id: fill
-            for exec_id, fill in {**self._fetched, **self._recent}.items()
-            if fill.order_id == order_id and self._is_missed(exec_id, fill)
-        }
         if self.beginning is Beginning.FIRST:
             return []
-        return sorted(found.values(), key=lambda fill: (_time(fill), fill.trade_id or 0))
+        missed = [fill for fill in self._fills_of(order_id) if self._is_missed(fill.exec_id or "", fill)]
+        return sorted(missed, key=lambda fill: (_time(fill), fill.trade_id or 0))
+
+    def _fills_of(self, order_id: str) -> list[ExecutionReport]:
+        return [fill for fill in {**self._fetched, **self._recent}.values() if fill.order_id == order_id]
 
     def _is_missed(self, exec_id: str, fill: ExecutionReport) -> bool:
         """Whether a fill is neither told nor history, and belongs before the snapshot."""
@@ -286,9 +294,10 @@ class GapClosure:
         """Whether an order was filled by more than the fills that are here."""
         for order_id, report in {**self._live, **self._concluded()}.items():
             known = self.orders.get(order_id)
-            here = plus(_ZERO if known is None else known.cum_qty, _sum(self._unseen(order_id)))
-            fresh = known is None and self.beginning is Beginning.RESTART
-            if not fresh and report.cum_qty is not None and here < report.cum_qty:
+            if report.cum_qty is None:
+                continue
+            base = self._base(order_id, report, report.cum_qty) if known is None else known.cum_qty
+            if plus(base, _sum(self._unseen(order_id))) < report.cum_qty:
                 return True
         return False
 

@@ -239,7 +239,7 @@ def opened(report: ExecutionReport, *, external: bool) -> Order:
         time_in_force=report.time_in_force or TimeInForce.UNKNOWN,
         order_qty=None,
         cum_qty=max(before, _ZERO),
-        opened_time=report.venue_time,
+        opened_time=report.opened_time or report.venue_time,
         updated_time=report.venue_time,
         external=external,
         evidence=_evidence(report) if status.is_terminal else None,
