@@ -43,6 +43,7 @@ __all__ = [
     "InstrumentData",
     "InstrumentMessage",
     "Level",
+    "MarketMessage",
     "Message",
     "OhlcData",
     "OhlcMessage",
