@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraken_engine.codec.ws_v2 import encode_request
+from kraken_engine.codec.requests import encode_request
 from kraken_engine.errors import UsageError
+from kraken_engine.secret import Secret
 
 
 def test_a_subscription_is_written_in_the_venues_order() -> None:
@@ -65,3 +66,10 @@ def test_every_decimal_is_read_back_as_it_was(value: Decimal) -> None:
     frame = encode_request("x", {"n": value}, None)
     assert json.loads(frame, parse_float=Decimal, parse_int=Decimal)["params"]["n"] == value
     assert b"e" not in frame[20:].lower()
+
+
+def test_a_token_is_written_as_its_text_and_shown_nowhere_else() -> None:
+    token = Secret("nmc39wCfFqn0mirRrpHMFOu0xfq4VVghFy+UPzpVcJo")
+    params = {"channel": "executions", "token": token}
+    assert b'"token":"nmc39wCfFqn0mirRrpHMFOu0xfq4VVghFy+UPzpVcJo"' in encode_request("subscribe", params, 1)
+    assert "nmc39" not in repr(params)

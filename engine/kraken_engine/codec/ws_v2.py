@@ -1,4 +1,4 @@
-"""WebSocket v2: the venue's market data, field for field, and the requests to it.
+"""WebSocket v2: the venue's market data, field for field.
 
 :class:`Decoder` decides whether a frame is one of the messages below, or one of those all lines have in common
 (:mod:`~kraken_engine.codec.ws_v2_frames`), and gives its values as they were written; whether they make sense together
@@ -9,10 +9,6 @@ Knows nothing of connections, subscriptions or books. Sources: docs "Book (Level
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import cast
 
 import msgspec
 
@@ -32,7 +28,6 @@ from kraken_engine.codec.ws_v2_frames import (
     UnknownMessage,
     strictly,
 )
-from kraken_engine.errors import UsageError
 
 __all__ = [
     "Ack",
@@ -57,7 +52,6 @@ __all__ = [
     "TradeMessage",
     "UnknownMessage",
     "decode_pair",
-    "encode_request",
 ]
 
 
@@ -208,42 +202,4 @@ def decode_pair(raw: msgspec.Raw, path: str) -> Pair:
     return strictly(_PAIR, raw, path)
 
 
-def encode_request(method: str, params: Mapping[str, object] | None, req_id: int | None) -> bytes:
-    """Return a request as one text frame.
-
-    Decimals are written as JSON numbers with exactly their digits and without an exponent, which is how the venue
-    wants them.
-
-    Raises:
-        UsageError: a value cannot be written exactly (a float has lost digits already) or is no JSON value.
-    """
-    request: dict[str, object] = {"method": method}
-    if params is not None:
-        request["params"] = params
-    if req_id is not None:
-        request["req_id"] = req_id
-    try:
-        return _ENCODER.encode(_exact(request, "$"))
-    except (ValueError, TypeError, OverflowError) as error:  # a lone surrogate, an integer beyond 64 bits
-        raise UsageError(f"$: cannot be written as JSON: {error}") from None
-
-
 _PAIR = msgspec.json.Decoder(Pair, float_hook=str.encode)
-_ENCODER = msgspec.json.Encoder()
-
-
-def _exact(value: object, path: str) -> object:
-    """Return ``value`` with every decimal replaced by its own digits."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, Decimal):
-        if not value.is_finite() or abs(value.adjusted()) > 40 or len(value.as_tuple().digits) > 40:
-            raise UsageError(f"{path}: expected a finite number of at most 40 digits, got {value!r:.80}")
-        return msgspec.Raw(format(value, "f").encode())
-    if isinstance(value, Mapping):
-        fields = cast("Mapping[object, object]", value)
-        return {str(key): _exact(item, f"{path}.{key}") for key, item in fields.items()}
-    if isinstance(value, (list, tuple)):
-        items = cast("Sequence[object]", value)
-        return [_exact(item, f"{path}[{index}]") for index, item in enumerate(items)]
-    raise UsageError(f"{path}: expected None, bool, int, str, Decimal, list or dict, got {type(value).__name__}")

@@ -14,7 +14,8 @@ from typing import Any, Literal, Protocol
 
 import attrs
 
-from kraken_engine.codec.ws_v2 import Ack, encode_request
+from kraken_engine.codec.requests import encode_request
+from kraken_engine.codec.ws_v2 import Ack
 from kraken_engine.config import Config
 from kraken_engine.control.backoff import Backoff
 from kraken_engine.errors import DecodeError, LineError

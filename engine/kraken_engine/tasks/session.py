@@ -23,7 +23,7 @@ import math
 
 import trio
 
-from kraken_engine.codec.ws_v2 import encode_request
+from kraken_engine.codec.requests import encode_request
 from kraken_engine.control.liveness import Liveness, MarkStale, Replace, SendPing
 from kraken_engine.errors import LineError
 from kraken_engine.state.freshness import StreamKey
