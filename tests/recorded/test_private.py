@@ -17,7 +17,8 @@ from kraken_engine.codec.ws_v2_private import (
 )
 from kraken_engine.model import OrderStatus, Source
 from kraken_engine.normalise.account import balance_reports, balance_rows, execution_reports
-from kraken_engine.normalise.account_events import AccountEvent, Fill, OrderUpdate
+from kraken_engine.normalise.account_events import Fill, OrderUpdate
+from kraken_engine.normalise.events import AccountEvent
 from kraken_engine.runtime import real_runtime
 from kraken_engine.state.balances import Balances
 from kraken_engine.state.orders import Orders

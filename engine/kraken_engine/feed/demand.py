@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import attrs
 
-from kraken_engine.feed.topics import Book, Candles, Health, Instruments, Ticker, Topic, Trades
+from kraken_engine.feed.topics import Book, Candles, Ticker, Topic, Trades
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import SubscriptionKey
 
@@ -35,7 +35,7 @@ class Demand:
 
     def add(self, topic: Topic) -> None:
         """Count one more reader of ``topic``."""
-        if isinstance(topic, (Health, Instruments)):
+        if not isinstance(topic, _WireTopic):
             return
         readers = self._readers.setdefault(topic.key, {})
         readers[topic] = readers.get(topic, 0) + 1
@@ -43,7 +43,7 @@ class Demand:
 
     def remove(self, topic: Topic) -> None:
         """Count one reader of ``topic`` less."""
-        if isinstance(topic, (Health, Instruments)):
+        if not isinstance(topic, _WireTopic):
             return
         readers = self._readers[topic.key]
         readers[topic] -= 1

@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar, final, overload
 
 import attrs
 
-from kraken_engine.errors import Stale, UsageError
+from kraken_engine.errors import Stale, UsageError, shown
 from kraken_engine.feed.demand import Demand
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.subscription import Conflate, OnFull, Subscription
-from kraken_engine.feed.topics import Book, Candles, Health, Instruments, Ticker, Topic, Trades
+from kraken_engine.feed.topics import AccountTopic, Book, Candles, Ticker, Topic, Trades
 from kraken_engine.model import Integrity, Source
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Candle, Event, MarketEvent, TickerUpdate, Trade
@@ -75,6 +75,8 @@ class Feed:
         for topic in topics:
             if not isinstance(topic, Topic):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may be untyped
                 raise UsageError(f"subscribe: expected topics, got {topic!r}")
+            if isinstance(topic, AccountTopic) and not self._publisher.hosts(topic.account):
+                raise UsageError(f"subscribe: no account called {shown(topic.account)} is open here")
         self._names += 1
         named = ", ".join(str(part) for topic in topics for part in topic.key)
         subscription = Subscription(f"#{self._names} ({named})", on_full or Conflate())
@@ -111,7 +113,7 @@ class Feed:
                 (``allow_stale=True`` returns it then).
             UsageError: the topic has no current value (``Health``, ``Instruments``).
         """
-        if isinstance(topic, (Health, Instruments)):
+        if not isinstance(topic, (Ticker, Book, Trades, Candles)):
             raise UsageError(f"latest: {type(topic).__name__} has no current value, subscribe to it")
         value: Any = self._publisher.latest(topic.key)
         stale = self._publisher.freshness.stale(topic.key)

@@ -7,16 +7,32 @@ The publisher keeps the newest value of every stream and whether it is current, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import final
 
 from kraken_engine.errors import Stale
 from kraken_engine.feed.subscription import Subscription
 from kraken_engine.feed.topics import HEALTH_KEY
-from kraken_engine.normalise.events import Candle, Event, InstrumentUpdate, Live, MarketEvent, Notice, Refused, Trade
+from kraken_engine.normalise.account_events import BalanceUpdate, OrderUpdate
+from kraken_engine.normalise.events import (
+    AccountEvent,
+    Candle,
+    Event,
+    InstrumentUpdate,
+    Live,
+    MarketEvent,
+    Notice,
+    Refused,
+    Trade,
+)
 from kraken_engine.state.freshness import Freshness, StreamKey
 
-__all__ = ["Publisher"]
+__all__ = ["ACCOUNT_STREAMS", "Publisher"]
+
+ACCOUNT_STREAMS = ("executions", "orders", "balances")
+"""The streams of each account: ``(name, account)``."""
+
+_STREAMS = {OrderUpdate: "orders", BalanceUpdate: "balances"}
 
 
 @final
@@ -34,6 +50,7 @@ class Publisher:
         self._touched: dict[Subscription, None] = {}
         self._closed = False
         self._observers: list[Callable[[StreamKey, Event], None]] = []
+        self._greetings: dict[str, Callable[[StreamKey], Iterable[Event]]] = {}
 
     def publish(self, key: StreamKey, event: Event) -> None:
         """Publish what happened to the stream ``key``; readers run after :meth:`flush`."""
@@ -76,6 +93,46 @@ class Publisher:
         """Publish a notice that concerns no single stream (a line, the venue's state)."""
         self._tell(HEALTH_KEY, notice)
 
+    # -- accounts
+
+    def host(self, account: str, greet: Callable[[StreamKey], Iterable[Event]]) -> Callable[[], None]:
+        """Carry the streams of ``account`` until the returned function is called.
+
+        Args:
+            account: its name; one of that name at a time.
+            greet: what a new reader of one of its streams is told first: whether the account is current, and what is
+                true now.
+        """
+        self._greetings[account] = greet
+
+        def leave() -> None:
+            del self._greetings[account]
+
+        return leave
+
+    def hosts(self, account: str) -> bool:
+        """Return whether the streams of ``account`` are carried here."""
+        return account in self._greetings
+
+    def tell(self, account: str, event: Event) -> None:
+        """Publish what happened to ``account``; a notice concerns all of its streams, and is told once to each reader.
+
+        Nothing of this is conflated or dropped: a reader that falls too far behind is ended instead.
+        """
+        if isinstance(event, AccountEvent):
+            name = _STREAMS.get(type(event), "executions")
+            self._tell((name, account), event)
+            return
+        for observer in self._observers:
+            observer(("account", account), event)
+        readers: dict[Subscription, StreamKey] = {}
+        for key in (*((name, account) for name in ACCOUNT_STREAMS), HEALTH_KEY):
+            for subscription in self._readers.get(key, ()):
+                readers.setdefault(subscription, key)
+        for subscription, key in readers.items():
+            subscription.offer(key, event)
+            self._touched[subscription] = None
+
     def flush(self) -> None:
         """Wake every reader that got something since the last flush: once per batch, not per event."""
         if self._touched:
@@ -116,6 +173,9 @@ class Publisher:
         if subscription in readers:
             return
         readers.append(subscription)
+        if key[0] in ACCOUNT_STREAMS:
+            self._greet(subscription, key)
+            return
         stale = self.freshness.stale(key)
         value = self._latest.get(key)
         refused = self._refused.get(key)
@@ -127,6 +187,17 @@ class Publisher:
             subscription.offer(key, Live(at_s=value.received_s, channel="trade", symbol=value.symbol))
         elif value is not None and self.freshness.is_live(key):
             subscription.offer(key, value)
+        if self._closed:
+            subscription.end()
+
+    def _greet(self, subscription: Subscription, key: StreamKey) -> None:
+        """Tell a new reader of an account's stream what is true now; a notice only if no other stream told it."""
+        others = [(name, key[1]) for name in ACCOUNT_STREAMS if name != key[0]]
+        greeted = any(subscription in self._readers.get(other, ()) for other in others)
+        greet = self._greetings.get(str(key[1]))
+        for event in () if greet is None else greet(key):
+            if isinstance(event, AccountEvent) or not greeted:
+                subscription.offer(key, event)
         if self._closed:
             subscription.end()
 

@@ -12,8 +12,8 @@ keep up with costs only itself. Order: an event never overtakes a notice, in eit
 * :class:`Bounded` keeps every event up to ``capacity``; beyond it the stream ends with
   :class:`~kraken_engine.errors.SlowConsumer`.
 
-No single notice is ever dropped: a queue full of notices alone ends the stream with ``SlowConsumer`` under every
-rule. A stream that ends so takes what was queued with it, and says how much that was.
+No notice is ever dropped, and no event of an account: a queue full of these alone ends the stream with
+``SlowConsumer`` under every rule. A stream that ends so takes what was queued with it, and says how much that was.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ import attrs
 import trio
 
 from kraken_engine.errors import SlowConsumer, Stale, UsageError
-from kraken_engine.normalise.events import Event, Lagged, MarketEvent, Notice, Trade
+from kraken_engine.normalise.events import AccountEvent, Event, Lagged, MarketEvent, Notice, Trade
 from kraken_engine.state.freshness import StreamKey
 
 __all__ = ["Batches", "Bounded", "Conflate", "DropOldest", "OnFull", "Subscription", "SubscriptionStatistics"]
+
+_NEVER_DROPPED = (Notice, Stale, AccountEvent)
+"""What is neither conflated nor dropped; a queue full of it ends the stream."""
 
 _EMPTY_PLACES = 64
 """So many withdrawn entries may wait in a queue before it is made anew."""
@@ -140,7 +143,7 @@ class Subscription:
         """Queue ``event`` of stream ``key`` by the rule of this subscription; :meth:`wake` follows after the batch."""
         if self._closed or self._failure is not None:
             return
-        if isinstance(event, (Notice, Stale)):
+        if isinstance(event, _NEVER_DROPPED):
             self._offer_notice(key, event)
         elif self._conflates and isinstance(event, MarketEvent) and not isinstance(event, Trade):
             self._offer_state(key, event)
@@ -173,6 +176,7 @@ class Subscription:
         self._queue.append(entry)
 
     def _offer_notice(self, key: StreamKey, event: Event) -> None:
+        """Queue what is never dropped; no value overtakes it."""
         self._notices_seen += 1
         self._notices_queued += 1
         if isinstance(event, Stale):
@@ -289,7 +293,7 @@ class Subscription:
             if self._slots.get(entry.key) is entry:
                 del self._slots[entry.key]
             self._delivered += 1
-            if isinstance(event, (Notice, Stale)):
+            if isinstance(event, _NEVER_DROPPED):
                 self._notices_queued -= 1
                 return event
             if self._droppable and self._droppable[0] is entry:

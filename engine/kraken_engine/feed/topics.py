@@ -15,7 +15,20 @@ from kraken_engine.model import BOOK_DEPTHS, CANDLE_INTERVALS_MIN
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import SubscriptionKey
 
-__all__ = ["HEALTH_KEY", "Book", "Candles", "Health", "Instruments", "Ticker", "Topic", "Trades"]
+__all__ = [
+    "HEALTH_KEY",
+    "AccountTopic",
+    "Balances",
+    "Book",
+    "Candles",
+    "Executions",
+    "Health",
+    "Instruments",
+    "Orders",
+    "Ticker",
+    "Topic",
+    "Trades",
+]
 
 _SYMBOL = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
 _SYMBOL_MAX = 24
@@ -138,6 +151,43 @@ class Health:
         return HEALTH_KEY
 
 
+@attrs.frozen
+class Executions:
+    """Every fill of an account, and every other report about its orders, in order: ``account.executions``."""
+
+    account: str
+
+    @property
+    def key(self) -> StreamKey:
+        """The stream this topic reads."""
+        return ("executions", self.account)
+
+
+@attrs.frozen
+class Orders:
+    """Every change of an order of an account, with the order after it: ``account.orders``."""
+
+    account: str
+
+    @property
+    def key(self) -> StreamKey:
+        """The stream this topic reads."""
+        return ("orders", self.account)
+
+
+@attrs.frozen
+class Balances:
+    """Every change of a balance of an account: ``account.balances``."""
+
+    account: str
+
+    @property
+    def key(self) -> StreamKey:
+        """The stream this topic reads."""
+        return ("balances", self.account)
+
+
 HEALTH_KEY: StreamKey = ("health",)
 
-Topic = Ticker | Book | Trades | Candles | Instruments | Health
+AccountTopic = Executions | Orders | Balances
+Topic = Ticker | Book | Trades | Candles | Instruments | Health | Executions | Orders | Balances

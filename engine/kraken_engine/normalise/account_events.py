@@ -17,11 +17,10 @@ from types import MappingProxyType
 import attrs
 
 from kraken_engine.errors import Stale
-from kraken_engine.model import Integrity, Liquidity, OrderStatus, OrderType, Side, Source, TimeInForce, minus
-from kraken_engine.normalise.events import Gap, Live
+from kraken_engine.model import Liquidity, OrderStatus, OrderType, Side, TimeInForce, minus
+from kraken_engine.normalise.events import AccountEvent, Gap, Live
 
 __all__ = [
-    "AccountEvent",
     "AccountGap",
     "AccountLive",
     "AccountStale",
@@ -89,21 +88,6 @@ class Conditional:
     limit_price_type: str | None = None
     trigger_price: Decimal | None = None
     trigger_price_type: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class AccountEvent:
-    """What every event of an account carries."""
-
-    account: str
-    """Name of the account in the configuration."""
-    source: Source
-    received_s: float
-    """Monotonic seconds (the runtime's clock) at which the bytes were read."""
-    venue_time: str | None
-    """The venue's timestamp (RFC 3339, UTC), or None where it gives none."""
-    integrity: Integrity = Integrity.VERIFIED
-    """``verified``: the sequence it belongs to is complete, and its quantities add up."""
 
 
 @attrs.frozen(kw_only=True)

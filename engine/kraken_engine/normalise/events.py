@@ -20,6 +20,7 @@ from kraken_engine.errors import Stale
 from kraken_engine.model import Instrument, Integrity, Side, Source, VenueMode
 
 __all__ = [
+    "AccountEvent",
     "Candle",
     "Event",
     "Gap",
@@ -156,6 +157,21 @@ class Candle(MarketEvent):
 
 
 @attrs.frozen(kw_only=True)
+class AccountEvent:
+    """What every event of an account carries. None is ever conflated with another, or dropped."""
+
+    account: str
+    """Name of the account in the configuration."""
+    source: Source
+    received_s: float
+    """Monotonic seconds (the runtime's clock) at which the bytes were read."""
+    venue_time: str | None
+    """The venue's timestamp (RFC 3339, UTC), or None where it gives none."""
+    integrity: Integrity = Integrity.VERIFIED
+    """``verified``: the sequence it belongs to is complete, and its quantities add up."""
+
+
+@attrs.frozen(kw_only=True)
 class InstrumentUpdate:
     """New or changed instruments."""
 
@@ -277,4 +293,4 @@ class VenueStatus(Notice):
     """Announced windows, as sent."""
 
 
-Event = MarketEvent | InstrumentUpdate | Notice | Stale
+Event = MarketEvent | AccountEvent | InstrumentUpdate | Notice | Stale

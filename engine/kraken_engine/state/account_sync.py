@@ -29,13 +29,13 @@ from kraken_engine.errors import DecodeError
 from kraken_engine.model import Instrument, Source
 from kraken_engine.normalise.account import balance_reports, execution_reports
 from kraken_engine.normalise.account_events import (
-    AccountEvent,
     AccountGap,
     AccountLive,
     AccountStale,
     ExecutionReport,
     Fill,
 )
+from kraken_engine.normalise.events import AccountEvent
 from kraken_engine.state.balances import Balances, holds
 from kraken_engine.state.gap_closure import Beginning, GapClosure, History, Question, Unresolved
 from kraken_engine.state.orders import Inconsistency, Orders

@@ -24,7 +24,8 @@ from decimal import Decimal
 import attrs
 
 from kraken_engine.model import OrderStatus, minus, plus
-from kraken_engine.normalise.account_events import AccountEvent, ExecType, ExecutionReport, Order
+from kraken_engine.normalise.account_events import ExecType, ExecutionReport, Order
+from kraken_engine.normalise.events import AccountEvent
 from kraken_engine.state.orders import Inconsistency, Orders, opened
 
 __all__ = [

@@ -24,13 +24,13 @@ import attrs
 
 from kraken_engine.model import OrderStatus, OrderType, TimeInForce, minus, plus, times
 from kraken_engine.normalise.account_events import (
-    AccountEvent,
     ExecType,
     ExecutionReport,
     Fill,
     Order,
     OrderUpdate,
 )
+from kraken_engine.normalise.events import AccountEvent
 
 __all__ = ["LEGAL", "Inconsistency", "Orders", "merged", "opened"]
 
