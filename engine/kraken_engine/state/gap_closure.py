@@ -134,11 +134,11 @@ class GapClosure:
         since = self.since or self.history.until or _EPOCH
         if not self._has_asked(AskClosed):
             return AskClosed(since)
-        vanished = self._vanished()
-        if vanished and not self._has_asked(AskOrders):
-            return AskOrders(tuple(vanished))
         if not self._has_asked(AskTrades) and (not self._reaches_back() or self._short()):
             return AskTrades(since)
+        unclear = (*self._vanished(), *self._orphaned())
+        if unclear and not self._has_asked(AskOrders):
+            return AskOrders(unclear)
         return None
 
     def answered(self, question: Question, reports: Iterable[ExecutionReport]) -> None:
@@ -228,6 +228,8 @@ class GapClosure:
                 story.append(((max(_time(report), last), 1, 0), report))
         for order_id in self._vanished():
             raise Inconsistency(f"{order_id}: not open any more, and the venue does not say how it ended")
+        for order_id in self._orphaned():
+            raise Inconsistency(f"{order_id}: filled, and the venue does not say what order it is")
         return [report for _, report in sorted(story, key=lambda entry: entry[0])]
 
     def _chosen(self, order: Order, report: ExecutionReport) -> list[ExecutionReport]:
@@ -259,9 +261,10 @@ class GapClosure:
         """Whether a fill is neither told nor history, and belongs before the snapshot."""
         if self.orders.has_fill(exec_id) or self.history.has(fill):
             return False
-        if not self._recent or fill.exec_id in self._recent:
+        if exec_id in self._recent:
             return True
-        oldest = min(map(_time, self._recent.values()))
+        # Not among the last ones, so it is older than all of them, or newer than the snapshot.
+        oldest = min(map(_time, self._recent.values()), default="")
         return len(self._recent) >= SNAPSHOT_FILLS and _time(fill) <= oldest
 
     def _concluded(self) -> dict[str, ExecutionReport]:
@@ -281,6 +284,15 @@ class GapClosure:
         return [
             order_id for order_id in self.orders.open() if order_id not in self._live and order_id not in self._ended
         ]
+
+    def _orphaned(self) -> list[str]:
+        """Return the orders of which there are missed fills, and nothing else."""
+        if self.beginning is Beginning.FIRST:
+            return []
+        told = {**self._live, **self._concluded()}
+        fills = {**self._fetched, **self._recent}
+        missed = [fill.order_id or "" for exec_id, fill in fills.items() if self._is_missed(exec_id, fill)]
+        return [order_id for order_id in dict.fromkeys(missed) if order_id not in told]
 
     def _reaches_back(self) -> bool:
         """Whether the fills of the snapshot leave no room for others between what is known and them."""
