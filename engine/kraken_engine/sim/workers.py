@@ -45,13 +45,16 @@ class _SimWorker:
     async def run(self, work: Callable[[], T]) -> T:
         async with self._turn:
             await self._wait()
+            results: list[T] = []
+            failure: Exception | None = None
             try:
-                result = work()
-            except Exception:
-                await self._wait()
-                raise
+                results.append(work())
+            except Exception as error:  # noqa: BLE001 - raised below: the wait comes first, as a thread's news would
+                failure = error
             await self._wait()
-            return result
+            if failure is not None:
+                raise failure
+            return results[0]
 
     async def _wait(self) -> None:
         await trio.sleep(self._workers.rng.uniform(0.0, self._workers.wait_s))

@@ -127,7 +127,7 @@ class Store:
         began_s = self._runtime.clock.now()
         self._count(waiting=1)
         try:
-            result = await within(
+            result = await _within(
                 self._worker, lambda: self._database.run(work), self._settings.timeout_s, self.directory
             )
         except StoreError as error:
@@ -191,7 +191,7 @@ async def open_store(
         return _look(database, runtime.clock.wall_ns())
 
     try:
-        opened = await within(worker, begin, settings.open_timeout_s, directory)
+        opened = await _within(worker, begin, settings.open_timeout_s, directory)
         yield Store(
             runtime=runtime,
             directory=directory,
@@ -202,10 +202,15 @@ async def open_store(
             on_trouble=on_trouble,
         )
     finally:
-        await _close(worker, database, settings.close_timeout_s, on_trouble)
+        with trio.move_on_after(settings.close_timeout_s, shield=True) as closing:
+            await _close(worker, database, on_trouble)
+        if closing.cancelled_caught and on_trouble is not None:
+            on_trouble(
+                f"{database.path}: not closed within {settings.close_timeout_s:g} s; it closes when the disk answers"
+            )
 
 
-async def within(worker: Worker, work: Callable[[], T], timeout_s: float, what: str) -> T:
+async def _within(worker: Worker, work: Callable[[], T], timeout_s: float, what: str) -> T:
     """Return what the worker's ``work`` returns, if that comes in time.
 
     Raises:
@@ -219,13 +224,10 @@ async def within(worker: Worker, work: Callable[[], T], timeout_s: float, what: 
     )
 
 
-async def _close(
-    worker: Worker, database: Database, timeout_s: float, on_trouble: Callable[[str | None], None] | None
-) -> None:
+async def _close(worker: Worker, database: Database, on_trouble: Callable[[str | None], None] | None) -> None:
     """Close, whatever happened; what could not be written then is in the log, and is found there next time."""
     try:
-        with trio.CancelScope(shield=True):
-            await within(worker, database.close, timeout_s, database.path)
+        await worker.run(database.close)
     except StoreError as error:
         if on_trouble is not None:
             on_trouble(str(error))
