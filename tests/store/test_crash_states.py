@@ -1,0 +1,165 @@
+"""Whatever a crash leaves, the last acknowledged state comes back; whatever byte flips, nothing is silently wrong.
+
+The short form of ``tests/drills/crash_states.py``; and proof that its eyes are open: each bug planted here is found.
+"""
+
+from __future__ import annotations
+
+import pytest
+from tests.drills.crash_states import (
+    crash_checkpoints,
+    crash_store,
+    flip_checkpoints,
+    flip_store,
+    store_to_flip,
+)
+
+from kraken_engine.runtime import seeded_rng
+from kraken_engine.sim.disk import SimDisk
+from kraken_engine.store import checkpoint, connection, wal
+from kraken_engine.store.checkpoint import CheckpointFiles
+from kraken_engine.store.sealed import Row, Table
+from kraken_engine.store.wal import LogState
+
+
+class NoDirectorySync(SimDisk):
+    """A disk whose names are never synced, whatever it says."""
+
+    def sync_directory(self, path: str) -> None:
+        pass
+
+
+class NoFileSync(SimDisk):
+    """A disk whose contents are never synced, whatever it says."""
+
+    def sync_file(self, path: str) -> None:
+        pass
+
+
+class OneGeneration(CheckpointFiles):
+    """Saves that overwrite the only checkpoint there is."""
+
+    def save(self, payload: bytes) -> int:
+        path = f"{self._directory}/checkpoint.0"
+        if "checkpoint.0" in self._files.list_directory(self._directory):
+            self._files.remove(path)
+        self._files.write_new(path, checkpoint.seal(1, payload))
+        self._files.sync_directory(self._directory)
+        return 1
+
+
+# --- checkpoints --------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_that_was_saved_is_loaded_after_any_crash() -> None:
+    tally = crash_checkpoints(saves=5, limit=300)
+    assert tally.bad == []
+    assert tally.steps > 40
+    assert tally.states > 4_000
+
+
+def test_a_missing_sync_of_the_directory_would_be_found() -> None:
+    assert crash_checkpoints(2, 300, disk=NoDirectorySync(block_bytes=16)).bad
+
+
+def test_a_missing_sync_of_the_file_would_be_found() -> None:
+    assert crash_checkpoints(2, 300, disk=NoFileSync(block_bytes=16)).bad
+
+
+def test_a_missing_second_generation_would_be_found() -> None:
+    assert crash_checkpoints(3, 300, files=OneGeneration).bad
+
+
+def test_a_missing_digest_of_checkpoints_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_digest", lambda head, payload: bytes(32))
+    assert flip_checkpoints(7).bad
+
+
+def test_a_flipped_bit_of_a_checkpoint_means_the_other_one_and_that_is_said() -> None:
+    flips = flip_checkpoints(5)
+    assert flips.bad == []
+    assert flips.said == flips.tried > 300
+
+
+# --- the store ----------------------------------------------------------------------------------------------------
+
+
+def test_a_transaction_that_was_acknowledged_is_there_after_any_crash() -> None:
+    tally = crash_store(transactions=4, limit=4)
+    assert tally.bad == []
+    assert tally.steps > 100
+    assert tally.cut > 0
+
+
+def test_a_store_on_a_disk_that_lies_about_names_would_be_found() -> None:
+    assert crash_store(2, 2, disk=NoDirectorySync()).bad
+
+
+def test_a_store_on_a_disk_that_lies_about_contents_would_be_found() -> None:
+    assert crash_store(2, 2, disk=NoFileSync()).bad
+
+
+def sample(size: int, count: int) -> list[int]:
+    return sorted(seeded_rng(f"offsets of {size}").sample(range(size), count))
+
+
+@pytest.fixture(scope="module")
+def closed() -> dict[str, bytes]:
+    return store_to_flip(killed=False)
+
+
+@pytest.fixture(scope="module")
+def killed() -> dict[str, bytes]:
+    return store_to_flip(killed=True)
+
+
+def used(files: dict[str, bytes], name: str, count: int) -> list[int]:
+    """Return places of bytes that are not zero: where there is something to flip."""
+    places = [place for place, byte in enumerate(files[name]) if byte]
+    return [places[index] for index in sample(len(places), count)]
+
+
+def test_a_flipped_byte_of_a_closed_store_is_named_or_harmless(closed: dict[str, bytes]) -> None:
+    flips = flip_store(closed, "store.db", used(closed, "store.db", 250))
+    assert flips.bad == []
+    assert flips.refused > 200
+    assert flips.said == 0
+
+
+def test_a_flipped_byte_of_the_log_is_named_or_said(killed: dict[str, bytes]) -> None:
+    flips = flip_store(killed, "store.db-wal", used(killed, "store.db-wal", 80))
+    assert flips.bad == []
+    assert (flips.refused > 0, flips.said > 0, flips.harmless) == (True, True, 0)
+
+
+def test_missing_digests_of_rows_would_be_found(closed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_digest(self: Table, row: Row) -> bytes:
+        return bytes(16)
+
+    monkeypatch.setattr(Table, "digest", no_digest)
+    unsealed = store_to_flip(killed=False)
+    assert flip_store(unsealed, "store.db", used(unsealed, "store.db", 250)).bad
+
+
+def test_a_missing_look_at_the_log_would_be_found(killed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "inspect_log", lambda log: LogState.WHOLE)
+    assert flip_store(killed, "store.db-wal", used(killed, "store.db-wal", 20)).bad
+
+
+# --- the log, alone -----------------------------------------------------------------------------------------------
+
+
+def test_a_log_is_whole_cut_or_broken_by_what_is_left_of_it(killed: dict[str, bytes]) -> None:
+    log = killed["store.db-wal"]
+    assert wal.inspect_log(log) is LogState.WHOLE
+    assert wal.inspect_log(b"") is LogState.WHOLE
+    assert wal.inspect_log(log[:32]) is LogState.WHOLE
+    assert wal.inspect_log(log[:31]) is LogState.CUT
+    assert wal.inspect_log(log[:-1]) is LogState.CUT
+    assert wal.inspect_log(log + b"x") is LogState.CUT
+    first_frame = bytearray(log)
+    first_frame[100] ^= 1
+    assert wal.inspect_log(bytes(first_frame)) is LogState.BROKEN
+    header = bytearray(log)
+    header[12] ^= 1
+    assert wal.inspect_log(bytes(header)) is LogState.BROKEN
