@@ -388,8 +388,8 @@ class FailoverSettings:
     """Whether there is a backup at all; without it a lost stream is stale until its line is back."""
     deadline_s: float = attrs.field(default=5.0, validator=_positive)
     """From the last good frame of a stream to the question that brings its data from REST, at most."""
-    lead_s: float = attrs.field(default=0.5, validator=_not_negative)
-    """So long before the deadline the backup is asked for: connecting, and queueing, have to fit in."""
+    lead_s: float = attrs.field(default=2.0, validator=_not_negative)
+    """So long before the deadline the backup is asked: connecting, and the pace of calls, have to fit in."""
     hold_s: float = attrs.field(default=30.0, validator=_positive)
     """Health without a break that the primary has to show before it is trusted again."""
     longest_hold_s: float = attrs.field(default=600.0, validator=_positive)
@@ -400,10 +400,12 @@ class FailoverSettings:
     """A return counts against the limit for so long; one that lasts longer starts again at ``hold_s``."""
     backup_lost_s: float = attrs.field(default=12.0, validator=_positive)
     """No answer about a stream for so long: the backup has lost it too, and it is stale."""
-    calls_per_s: float = attrs.field(default=1.0, validator=_positive)
-    """REST calls a second the backup may make (kraken-api "REST rate limits": about one is safe)."""
-    burst: int = attrs.field(default=5, validator=_at_least_1)
-    """Calls that may follow one another at once after a time without any."""
+    calls_per_s: float = attrs.field(default=0.8, validator=_positive)
+    """Calls a second for tickers and books (kraken-api "REST rate limits": about one a second is safe)."""
+    pair_calls_per_s: float = attrs.field(default=2.0, validator=_positive)
+    """Calls a second for trades and candles, which the venue limits by pair."""
+    burst: int = attrs.field(default=1, validator=_at_least_1)
+    """Calls of either kind that may follow one another at once after a time without any."""
     fastest_s: float = attrs.field(default=1.0, validator=_positive)
     """Shortest time between two questions about the same stream."""
     slowest_s: float = attrs.field(default=5.0, validator=_positive)

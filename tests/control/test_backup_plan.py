@@ -13,7 +13,9 @@ from kraken_engine.config import FailoverSettings
 from kraken_engine.control.backup_plan import TICKERS, BackupPlan, Poll
 from kraken_engine.control.failover import Stream
 
-SETTINGS = FailoverSettings()
+SETTINGS = FailoverSettings(calls_per_s=1.0, burst=5)
+TIGHT = FailoverSettings(calls_per_s=0.8, pair_calls_per_s=0.6, burst=2)
+PACES = (("ticker", "book"), ("trade", "ohlc"))
 Wanted = dict[Stream, Poll]
 
 
@@ -48,7 +50,7 @@ def test_the_tickers_of_all_symbols_cost_one_call() -> None:
 def test_as_many_books_as_the_budget_reaches_and_the_rest_is_said_to_be_uncovered() -> None:
     plan = BackupPlan(SETTINGS)
     changed = plan.cover(wanted("ticker", "book", symbols=20), now=0.0)
-    assert plan.room == 5
+    assert plan.room("book") == 5
     assert len(changed.covered) == 20 + 4
     assert changed.uncovered == tuple(("book", f"S{number}/USD") for number in range(4, 20))
     assert not plan.is_covered(("book", "S4/USD"))
@@ -63,6 +65,7 @@ def test_books_of_symbols_with_open_orders_come_before_other_books() -> None:
         Poll("book", "S17/USD"),
         Poll("book", "S0/USD"),
         Poll("book", "S1/USD"),
+        *(Poll("trade", f"S{number}/USD") for number in range(10)),
     )
 
 
@@ -82,7 +85,8 @@ def test_rounds_are_shorter_when_there_is_room_to_spare_but_never_below_the_fast
     plan.cover(wanted("ticker"), now=0.0)
     assert [at for at, _ in asked(plan, begin=0.0, until=5.0)] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     plan.cover(wanted("ticker", "book", "trade"), now=5.5)
-    assert plan.round_s == 3.0
+    assert plan.round_s("book") == 2.0
+    assert plan.round_s("trade") == 1.0
 
 
 def test_a_stream_that_left_the_backup_makes_room_for_another() -> None:
@@ -131,10 +135,11 @@ def test_an_empty_plan_asks_nothing() -> None:
 def test_what_is_covered_is_asked_for_at_least_every_slowest_s_and_the_budget_is_kept(
     kinds: list[str], symbols: int, rate: float, burst: int
 ) -> None:
-    plan = BackupPlan(FailoverSettings(calls_per_s=rate, burst=burst))
+    plan = BackupPlan(FailoverSettings(calls_per_s=rate, pair_calls_per_s=rate, burst=burst))
     plan.cover(wanted(*kinds, symbols=symbols), now=0.0)
     seen = asked(plan, begin=0.0, until=60.0)
-    assert len(seen) <= burst + rate * 60.0 + 1e-3
+    for pace in ("ticker", "book"), ("trade", "ohlc"):
+        assert sum(poll.kind in pace for _, poll in seen) <= burst + rate * 60.0 + 1e-3
     longest = max(SETTINGS.slowest_s, 1 / rate)
     for poll in plan.polls:
         times = [0.0, *(at for at, one in seen if one == poll), 60.0]
@@ -148,11 +153,11 @@ class BackupPlanMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.plan, self.now = BackupPlan(SETTINGS), 0.0
+        self.plan, self.now = BackupPlan(TIGHT), 0.0
         self.streams: Wanted = {}
         self.open_orders: list[str] = []
         self.covered: set[Stream] = set()
-        self.asked: list[float] = []
+        self.asked: list[tuple[float, Poll]] = []
 
     @rule(
         streams=st.lists(st.sampled_from(sorted(everything)), unique=True),
@@ -170,7 +175,7 @@ class BackupPlanMachine(RuleBasedStateMachine):
     @rule(steps=st.integers(1, 30))
     def time_passes(self, steps: int) -> None:
         until = self.now + steps * 0.25
-        self.asked += [at for at, _ in asked(self.plan, begin=self.now, until=until)]
+        self.asked += asked(self.plan, begin=self.now, until=until)
         self.now = until
 
     @invariant()
@@ -181,19 +186,27 @@ class BackupPlanMachine(RuleBasedStateMachine):
                 return 1 if symbol in self.open_orders else 2
             return {"ticker": 0, "trade": 3, "ohlc": 4}[str(kind)]
 
-        left_out = [importance(stream) for stream in self.streams if stream not in self.covered]
-        assert not left_out or max(map(importance, self.covered)) <= min(left_out)
+        for pace in PACES:
+            covered = [importance(stream) for stream in self.covered if stream[0] in pace]
+            left_out = [
+                importance(stream) for stream in self.streams if stream not in self.covered and stream[0] in pace
+            ]
+            assert not left_out or max(covered) <= min(left_out)
 
     @invariant()
     def the_room_is_used_up_before_anything_is_left_out(self) -> None:
-        polls = {self.streams[stream] for stream in self.covered}
-        assert len(polls) == min(self.plan.room, len(set(self.streams.values())))
+        for pace in PACES:
+            polls = {self.streams[stream] for stream in self.covered if stream[0] in pace}
+            wanted = {poll for poll in self.streams.values() if poll.kind in pace}
+            assert len(polls) == min(self.plan.room(pace[0]), len(wanted))
 
     @invariant()
     def the_budget_is_kept(self) -> None:
-        for first in range(len(self.asked)):
-            window = [at for at in self.asked[first:] if at - self.asked[first] < 10.0]
-            assert len(window) <= SETTINGS.burst + 10.0 * SETTINGS.calls_per_s
+        for pace, rate in zip(PACES, (TIGHT.calls_per_s, TIGHT.pair_calls_per_s), strict=True):
+            asked = [at for at, poll in self.asked if poll.kind in pace]
+            for number, first in enumerate(asked):
+                window = [at for at in asked[number:] if at - first < 10.0]
+                assert len(window) <= TIGHT.burst + 10.0 * rate
 
 
 TestBackupPlanMachine = BackupPlanMachine.TestCase

@@ -19,7 +19,7 @@ BTC: Stream = ("ticker", "BTC/USD")
 ETH: Stream = ("ticker", "ETH/USD")
 BOOK: Stream = ("book", "BTC/USD", 10)
 FILLS: Stream = ("executions", "main")
-SETTINGS = FailoverSettings()
+SETTINGS = FailoverSettings(lead_s=0.5)
 AHEAD_S = SETTINGS.deadline_s - SETTINGS.lead_s
 
 
@@ -221,7 +221,7 @@ def test_a_stream_without_readers_is_forgotten() -> None:
 
 
 def test_the_history_is_bounded_and_can_be_asked_by_time_and_stream() -> None:
-    watchdog = watching(BTC, ETH, how=FailoverSettings(history_entries=4))
+    watchdog = watching(BTC, ETH, how=FailoverSettings(lead_s=0.5, history_entries=4))
     for cycle in range(5):
         now = cycle * 1000.0
         stream = BTC if cycle % 2 else ETH
@@ -264,7 +264,7 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         FailoverSettings(hold_s=700.0)
 
 
-FLAPPY = FailoverSettings(longest_hold_s=45.0)
+FLAPPY = FailoverSettings(lead_s=0.5, longest_hold_s=45.0)
 """Holds short enough for the limit of returns to count."""
 
 

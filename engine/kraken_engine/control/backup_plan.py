@@ -1,11 +1,10 @@
 """What the REST backup asks for, and when: as much as its budget reaches, the most important first.
 
-One call brings the tickers of all symbols; a book, the trades and the candles of a symbol cost one call each. With
-``calls_per_s`` to spend, and nothing older than ``slowest_s``, there is room for so many calls in each round: tickers
-first, then books of symbols with open orders, other books, trades, candles. What finds no room is *uncovered*: it is
-said to be stale rather than shown old. When there is room to spare, rounds are shorter, down to ``fastest_s``.
-
-The first round goes out at once, as far as the burst allows; that is what keeps the deadline of the failover.
+One call brings the tickers of all symbols; a book, the trades and the candles of a symbol cost one call each. Tickers
+and books share one pace, trades and candles another, as at the venue. With so many calls a second, and nothing older
+than ``slowest_s``, there is room for so many questions in each round: tickers first, then books of symbols with open
+orders, other books; trades, candles. What finds no room is *uncovered*: it is said to be stale rather than shown old.
+When there is room to spare, rounds are shorter, down to ``fastest_s``.
 
 Knows nothing of HTTP, of prices, or why a stream is on the backup; who asks keeps the venue's pace besides.
 """
@@ -37,6 +36,7 @@ class Poll:
 
 TICKERS = Poll("ticker")
 
+_GENERAL = ("ticker", "book")
 _RANK = {"ticker": 0, "book": 2, "trade": 3, "ohlc": 4}
 _RANK_OPEN_ORDERS = 1
 _RANK_OTHER = 5
@@ -59,6 +59,20 @@ class _Due:
 
 
 @attrs.define
+class _Pace:
+    """One of the two paces."""
+
+    per_s: float
+    burst: int
+    asked: int = 0
+    """Questions of a round."""
+    bucket: TokenBucket = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.bucket = TokenBucket(rate=self.per_s, burst=self.burst)
+
+
+@attrs.define
 class BackupPlan:
     """The round of questions; :meth:`cover` says about what, :meth:`take` hands out the next one."""
 
@@ -67,20 +81,21 @@ class BackupPlan:
     _streams: dict[Stream, Poll] = attrs.field(factory=dict[Stream, Poll], init=False)
     """The covered ones."""
     _uncovered: dict[Stream, None] = attrs.field(factory=dict[Stream, None], init=False)
-    _budget: TokenBucket = attrs.field(init=False)
+    _general: _Pace = attrs.field(init=False)
+    _by_pair: _Pace = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._budget = TokenBucket(rate=self.settings.calls_per_s, burst=self.settings.burst)
+        self._general = _Pace(self.settings.calls_per_s, self.settings.burst)
+        self._by_pair = _Pace(self.settings.pair_calls_per_s, self.settings.burst)
 
-    @property
-    def room(self) -> int:
-        """How many questions a round may have."""
-        return max(1, math.floor(self.settings.calls_per_s * self.settings.slowest_s + 1e-9))
+    def room(self, kind: str) -> int:
+        """Return how many questions of the pace of ``kind`` a round may have."""
+        return max(1, math.floor(self._pace(kind).per_s * self.settings.slowest_s + 1e-9))
 
-    @property
-    def round_s(self) -> float:
-        """How long a round takes: the time between two questions about the same."""
-        return min(self.settings.slowest_s, max(self.settings.fastest_s, len(self._polls) / self.settings.calls_per_s))
+    def round_s(self, kind: str) -> float:
+        """Return how long a round takes: the time between two questions about the same."""
+        pace = self._pace(kind)
+        return min(self.settings.slowest_s, max(self.settings.fastest_s, pace.asked / pace.per_s))
 
     @property
     def polls(self) -> tuple[Poll, ...]:
@@ -100,7 +115,13 @@ class BackupPlan:
             now: the present time.
         """
         ranked = self._ranked(streams.values(), dict.fromkeys(open_orders))
-        admitted = dict(list(ranked.items())[: self.room])
+        self._general.asked = self._by_pair.asked = 0
+        admitted: dict[Poll, tuple[int, int]] = {}
+        for poll, rank in ranked.items():
+            pace = self._pace(poll.kind)
+            if pace.asked < self.room(poll.kind):
+                pace.asked += 1
+                admitted[poll] = rank
         self._polls = {
             poll: _Due(self._polls[poll].at_s if poll in self._polls else now, rank) for poll, rank in admitted.items()
         }
@@ -117,24 +138,29 @@ class BackupPlan:
 
         What has waited longest comes first; of what was due at the same moment, the most important.
         """
-        if not self._polls:
-            return None
-        first = min(self._polls, key=lambda poll: (self._polls[poll].at_s, self._polls[poll].rank))
-        if self._polls[first].at_s > now or not self._budget.take(now=now):
-            return None
-        self._polls[first].at_s = now + self.round_s
-        return first
+        for poll in sorted(self._polls, key=lambda poll: (self._polls[poll].at_s, self._polls[poll].rank)):
+            due = self._polls[poll]
+            if due.at_s > now:
+                return None
+            if self._pace(poll.kind).bucket.take(now=now):
+                due.at_s = now + self.round_s(poll.kind)
+                return poll
+        return None
 
     def next_due(self, *, now: float) -> float:
         """Return when :meth:`take` is wanted next (monotonic); infinity: nothing is to be asked."""
-        if not self._polls:
-            return math.inf
-        return max(min(entry.at_s for entry in self._polls.values()), now + self._budget.wait_s(now=now))
+        return min(
+            (max(due.at_s, now + self._pace(poll.kind).bucket.wait_s(now=now)) for poll, due in self._polls.items()),
+            default=math.inf,
+        )
 
     def again(self, poll: Poll, *, at_s: float) -> None:
         """Ask ``poll`` again at ``at_s``, earlier or later than planned."""
         if poll in self._polls:
             self._polls[poll].at_s = at_s
+
+    def _pace(self, kind: str) -> _Pace:
+        return self._general if kind in _GENERAL else self._by_pair
 
     def _ranked(self, polls: Iterable[Poll], first: Mapping[str, None]) -> dict[Poll, tuple[int, int]]:
         order: dict[Poll, int] = {}

@@ -5,58 +5,34 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Generic, TypeVar, final, overload
+from typing import Any, final, overload
 
 import attrs
 
 from kraken_engine.errors import Stale, UsageError, shown
+from kraken_engine.feed.current import CandleRun, CurrentValues, Patience, Reading
 from kraken_engine.feed.demand import Demand
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.subscription import Conflate, OnFull, Subscription
 from kraken_engine.feed.topics import AccountTopic, Book, Candles, Ticker, Topic, Trades
-from kraken_engine.model import Integrity, Source
 from kraken_engine.normalise.book_view import BookUpdate
-from kraken_engine.normalise.events import Candle, Event, MarketEvent, TickerUpdate, Trade
+from kraken_engine.normalise.events import Candle, Event, TickerUpdate, Trade
 from kraken_engine.runtime import Clock
 
 __all__ = ["Feed", "Reading"]
-
-V = TypeVar("V", bound=MarketEvent)
-
-
-@attrs.frozen(kw_only=True)
-class Reading(Generic[V]):
-    """A current value: what it is, where it came from, and how far to trust it."""
-
-    value: V
-    stale: Stale | None
-    """Why the value may not be trusted now; None: it is current."""
-    _clock: Clock = attrs.field(alias="clock", repr=False, eq=False)
-
-    @property
-    def source(self) -> Source:
-        """Where the value came from."""
-        return self.value.source
-
-    @property
-    def integrity(self) -> Integrity:
-        """How far the value may be trusted."""
-        return Integrity.RESYNCING if self.stale is not None else self.value.integrity
-
-    @property
-    def age_s(self) -> float:
-        """Seconds since the bytes of this value were read, at the moment of asking."""
-        return self._clock.now() - self.value.received_s
 
 
 @final
 class Feed:
     """The unified feed of one market; made by ``open_market`` and ``open_engine``."""
 
-    def __init__(self, publisher: Publisher, demand: Demand, clock: Clock) -> None:
+    def __init__(
+        self, publisher: Publisher, demand: Demand, clock: Clock, current: CurrentValues | None = None
+    ) -> None:
         self._publisher = publisher
         self._demand = demand
         self._clock = clock
+        self._current = current or CurrentValues(publisher, None, clock, cache_ttl_s=0.0, fresh_s=0.0)
         self._names = 0
 
     @asynccontextmanager
@@ -95,6 +71,40 @@ class Feed:
             subscription.end()
             for topic in counted:
                 self._demand.remove(topic)
+
+    async def get_ticker(
+        self, symbol: str, *, max_age_s: float | None = None, allow_stale: bool = False
+    ) -> Reading[TickerUpdate]:
+        """Return the ticker of ``symbol`` now: from the stream if it is live, else from REST.
+
+        Args:
+            symbol: such as ``BTC/USD``; nobody needs to subscribe to it.
+            max_age_s: how old an answer of REST may be before it is asked again; 5 s when not given.
+            allow_stale: return the newest value there is, rather than nothing, when neither source has a current one.
+
+        Raises:
+            Stale: neither the stream nor REST has a current value; it says why for both.
+        """
+        return await self._current.ticker(symbol, Patience(max_age_s=max_age_s, allow_stale=allow_stale))
+
+    async def get_book(
+        self, symbol: str, depth: int = 10, *, max_age_s: float | None = None, allow_stale: bool = False
+    ) -> Reading[BookUpdate]:
+        """Return the book of ``symbol`` now, ``depth`` levels a side; otherwise as :meth:`get_ticker`.
+
+        A book of REST is rounded and unverified, and has 500 levels a side at most.
+        """
+        return await self._current.book(symbol, depth, Patience(max_age_s=max_age_s, allow_stale=allow_stale))
+
+    async def get_candles(
+        self, symbol: str, interval_min: int = 1, *, max_age_s: float | None = None, allow_stale: bool = False
+    ) -> Reading[CandleRun]:
+        """Return up to 721 candles of ``symbol``, the last one still forming; otherwise as :meth:`get_ticker`.
+
+        Closed candles come from REST, the forming one from the stream if it is live.
+        """
+        patience = Patience(max_age_s=max_age_s, allow_stale=allow_stale)
+        return await self._current.candles(symbol, interval_min, patience)
 
     @overload
     def latest(self, topic: Ticker, *, allow_stale: bool = False) -> Reading[TickerUpdate]: ...

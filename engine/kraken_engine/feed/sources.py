@@ -249,6 +249,20 @@ class Sources:
         self._try_return(key, diverted)
         return key not in self._diverted
 
+    def dismiss(self, key: StreamKey, why: str, *, now: float) -> None:
+        """Expect nothing of ``key`` from the backup any more: nobody reads it."""
+        if key in self._diverted:
+            self.give_up(key, why, now=now)
+        self._on_call.pop(key, None)
+
+    def is_called(self, key: StreamKey) -> bool:
+        """Return whether values of ``key`` are expected from the backup."""
+        return key in self._on_call or key in self._diverted
+
+    def is_well(self, key: StreamKey) -> bool:
+        """Return whether the lines are current for ``key``."""
+        return key in self._well
+
     def is_diverted(self, key: StreamKey) -> bool:
         """Return whether readers of ``key`` get the backup's values."""
         return key in self._diverted

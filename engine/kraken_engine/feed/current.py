@@ -1,0 +1,238 @@
+"""Current values with automatic selection of the source: the stream if it is live, else REST, else why there is none.
+
+What a stream shows is never waited for and costs nothing. Where nobody subscribes, or the stream cannot be trusted,
+REST is asked; its answer may be used again as long as it is younger than the caller's ``max_age_s``, and is forgotten
+after ``cache_ttl_s``. Many callers who want the same at once share one question. An old value is returned only to those
+who say ``allow_stale=True``; everybody else gets :class:`~kraken_engine.errors.Stale`.
+
+Knows nothing of lines, budgets or breakers: whoever answers the questions does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, Generic, TypeVar, final
+
+import attrs
+import trio
+
+from kraken_engine.errors import EngineError, Stale, UsageError
+from kraken_engine.feed.publisher import Publisher
+from kraken_engine.feed.questions import REST_BOOK_DEPTH, Questions
+from kraken_engine.feed.topics import Book, Candles, Ticker
+from kraken_engine.model import Integrity, Source
+from kraken_engine.normalise.book_view import BookUpdate
+from kraken_engine.normalise.events import Candle, MarketEvent, TickerUpdate
+from kraken_engine.runtime import Clock
+from kraken_engine.state.freshness import StreamKey
+
+__all__ = ["CandleRun", "CurrentValues", "Patience", "Reading"]
+
+V = TypeVar("V", bound=MarketEvent)
+
+CACHED_ANSWERS = 1000
+"""Answers remembered; the oldest go first."""
+
+_MINUTE = len("2026-01-01T00:00")
+
+
+@attrs.frozen(kw_only=True)
+class Reading(Generic[V]):
+    """A current value: what it is, where it came from, and how far to trust it."""
+
+    value: V
+    stale: Stale | None
+    """Why the value may not be trusted now; None: it is current."""
+    _clock: Clock = attrs.field(alias="clock", repr=False, eq=False)
+
+    @property
+    def source(self) -> Source:
+        """Where the value came from."""
+        return self.value.source
+
+    @property
+    def integrity(self) -> Integrity:
+        """How far the value may be trusted."""
+        return Integrity.RESYNCING if self.stale is not None else self.value.integrity
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the bytes of this value were read, at the moment of asking."""
+        return self._clock.now() - self.value.received_s
+
+
+@attrs.frozen(kw_only=True)
+class CandleRun(MarketEvent):
+    """Consecutive candles of one symbol, oldest first; the last one is still forming."""
+
+    interval_min: int
+    candles: tuple[Candle, ...] = attrs.field(repr=False)
+
+    @property
+    def closed(self) -> tuple[Candle, ...]:
+        """All but the last."""
+        return self.candles[:-1]
+
+
+@attrs.frozen(kw_only=True)
+class Patience:
+    """What a caller puts up with."""
+
+    max_age_s: float | None = None
+    """How old an answer of REST may be and still count as current; None: the default."""
+    allow_stale: bool = False
+    """Whether an old value is better than none."""
+
+
+@attrs.frozen
+class _Question:
+    """What is asked of REST about one stream, and remembered."""
+
+    stream: StreamKey
+    detail: Hashable
+
+
+@attrs.define(eq=False)
+class _Cached:
+    value: MarketEvent | None = None
+    lock: trio.Lock = attrs.field(factory=trio.Lock)
+
+
+@final
+class CurrentValues:
+    """Answers "what is it now" for one market.
+
+    Args:
+        publisher: what the streams show.
+        questions: REST; None: there is none.
+        clock: the runtime's.
+        cache_ttl_s: how long an answer of REST is kept.
+        fresh_s: how old an answer of REST may be and still count as current, unless the caller says otherwise.
+    """
+
+    def __init__(
+        self, publisher: Publisher, questions: Questions | None, clock: Clock, *, cache_ttl_s: float, fresh_s: float
+    ) -> None:
+        self._publisher = publisher
+        self._questions = questions
+        self._clock = clock
+        self._cache_ttl_s = cache_ttl_s
+        self._fresh_s = fresh_s
+        self._cache: dict[_Question, _Cached] = {}
+
+    async def ticker(self, symbol: str, patience: Patience) -> Reading[TickerUpdate]:
+        """See :meth:`kraken_engine.feed.feed.Feed.get_ticker`."""
+        key = Ticker(symbol).key
+        shown = self._shown(key)
+        if isinstance(shown, TickerUpdate):
+            return self._reading(shown)
+
+        async def ask(questions: Questions) -> TickerUpdate:
+            return (await questions.ticker([symbol]))[symbol]
+
+        return await self._from_rest(_Question(key, None), ask, patience)
+
+    async def book(self, symbol: str, depth: int, patience: Patience) -> Reading[BookUpdate]:
+        """See :meth:`kraken_engine.feed.feed.Feed.get_book`."""
+        key = Book(symbol, depth=depth).key
+        shown = self._shown(key)
+        if isinstance(shown, BookUpdate) and shown.book.depth >= depth:
+            return self._reading(attrs.evolve(shown, book=shown.book.top(depth)))
+        if depth > REST_BOOK_DEPTH:
+            raise Stale("book", symbol, f"no live book of {depth} levels, and REST gives {REST_BOOK_DEPTH} at most")
+
+        async def ask(questions: Questions) -> BookUpdate:
+            return await questions.depth(symbol, depth)
+
+        return await self._from_rest(_Question(key, depth), ask, patience)
+
+    async def candles(self, symbol: str, interval_min: int, patience: Patience) -> Reading[CandleRun]:
+        """See :meth:`kraken_engine.feed.feed.Feed.get_candles`."""
+        question = _Question(Candles(symbol, interval_min).key, None)
+        joined = self._joined(question, self._cached(question).value)
+        if joined is not None:
+            return joined
+
+        async def ask(questions: Questions) -> CandleRun:
+            history = await questions.ohlc(symbol, interval_min)
+            candles = (*history.candles, *(() if history.current is None else (history.current,)))
+            if not candles:
+                raise Stale("ohlc", symbol, "there are no candles")
+            last = candles[-1]
+            return CandleRun(
+                symbol=symbol,
+                source=last.source,
+                received_s=last.received_s,
+                venue_time=last.venue_time,
+                integrity=last.integrity,
+                interval_min=interval_min,
+                candles=candles,
+            )
+
+        reading = await self._from_rest(question, ask, patience)
+        return self._joined(question, reading.value) or reading
+
+    async def _from_rest(
+        self, question: _Question, ask: Callable[[Questions], Awaitable[V]], patience: Patience
+    ) -> Reading[V]:
+        cached = self._cached(question)
+        fresh_s = self._fresh_s if patience.max_age_s is None else patience.max_age_s
+        async with cached.lock:
+            known: Any = cached.value
+            if known is not None:
+                age_s = self._clock.now() - known.received_s
+                if age_s > self._cache_ttl_s:
+                    known = cached.value = None
+                elif age_s <= fresh_s:
+                    return self._reading(known)
+            try:
+                if self._questions is None:
+                    raise UsageError("there is none")
+                value = await ask(self._questions)
+            except EngineError as error:
+                return self._stale(question, known, error, patience)
+            cached.value = value
+            return self._reading(value)
+
+    def _stale(self, question: _Question, cached: Any, error: EngineError, patience: Patience) -> Reading[Any]:
+        """Return the newest value there is to those who asked for it; the truth to everybody else."""
+        key = question.stream
+        shown = self._publisher.freshness.stale(key)
+        why = "nobody subscribes to it" if shown is None else shown.why
+        since_s = None if shown is None else shown.since_s
+        stale = Stale(str(key[0]), str(key[1]), f"{why}; REST: {error}", since_s=since_s)
+        latest = None if isinstance(cached, CandleRun) or key[0] == "ohlc" else self._publisher.latest(key)
+        known = [value for value in (cached, latest) if value is not None]
+        if not patience.allow_stale or not known:
+            raise stale from error
+        return Reading(value=max(known, key=lambda value: value.received_s), stale=stale, clock=self._clock)
+
+    def _shown(self, key: StreamKey) -> MarketEvent | None:
+        """Return what a stream shows, if it is live."""
+        return self._publisher.latest(key) if self._publisher.freshness.is_live(key) else None
+
+    def _joined(self, question: _Question, run: Any) -> Reading[CandleRun] | None:
+        """Return a run from REST that goes on with the candle the stream shows; None: there may be a hole between."""
+        newest = self._shown(question.stream)
+        if not isinstance(newest, Candle) or not isinstance(run, CandleRun):
+            return None
+        last = run.candles[-1]
+        if last.interval_begin[:_MINUTE] != newest.interval_begin[:_MINUTE]:
+            return None  # the last candle of the run may have gone on after the answer
+        if newest.trades < last.trades:
+            return None
+        candles = (*run.candles[:-1], newest)
+        joined = attrs.evolve(
+            run, source=newest.source, received_s=newest.received_s, venue_time=newest.venue_time, candles=candles
+        )
+        return self._reading(joined)
+
+    def _cached(self, question: _Question) -> _Cached:
+        found = self._cache.pop(question, None) or _Cached()
+        self._cache[question] = found  # the most recently used last
+        if len(self._cache) > CACHED_ANSWERS:
+            del self._cache[next(iter(self._cache))]
+        return found
+
+    def _reading(self, value: V) -> Reading[V]:
+        return Reading(value=value, stale=None, clock=self._clock)
