@@ -34,9 +34,11 @@ __all__ = [
     "PerformanceSettings",
     "ReconciliationSettings",
     "RestSettings",
+    "RetrySettings",
     "SimulatedVenue",
     "StoreSettings",
     "SubscriptionSettings",
+    "TokenSettings",
     "WireSettings",
     "is_account_name",
     "is_key_file",
@@ -445,6 +447,45 @@ class StoreSettings:
 
 
 @attrs.frozen(kw_only=True)
+class RetrySettings:
+    """How often and how soon REST calls are tried again, over all of them; ``RestSettings.max_retries`` is for one."""
+
+    free_retries: int = attrs.field(default=10, validator=_at_least_0)
+    """In any ``window_s`` there are at most so many retries ..."""
+    retry_share: float = attrs.field(default=0.2, validator=_not_negative)
+    """... and this share of the first attempts."""
+    window_s: float = attrs.field(default=60.0, validator=_positive)
+    base_s: float = attrs.field(default=0.5, validator=_positive)
+    """Longest pause before the first retry; it doubles with each further one ..."""
+    cap_s: float = attrs.field(default=8.0, validator=_positive)
+    """... up to this."""
+    throttled_floor_s: float = attrs.field(default=5.0, validator=_positive)
+    """Shortest pause after an answer that asks for distance."""
+
+
+@attrs.frozen(kw_only=True)
+class TokenSettings:
+    """When the token of private connections is renewed."""
+
+    refresh_before_s: float = attrs.field(default=300.0, validator=_positive)
+    """So long before it expires ..."""
+    jitter_s: float = attrs.field(default=30.0, validator=_not_negative)
+    """... and up to so much earlier, so that a timer of the same length does not expire together with it."""
+    check_s: float = attrs.field(default=60.0, validator=_positive)
+    """Longest time between two looks at it."""
+    fetch_timeout_s: float = attrs.field(default=30.0, validator=_positive)
+    """A fetch nobody reports on for so long has failed."""
+    retry_pause_s: float = attrs.field(default=5.0, validator=_positive)
+    """Longest pause after a failed fetch; it doubles with each further one ..."""
+    longest_retry_pause_s: float = attrs.field(default=60.0, validator=_positive)
+    """... up to this."""
+    rejections: int = attrs.field(default=3, validator=_at_least_1)
+    """So many tokens rejected in a row: the account counts as not authenticated ..."""
+    auth_failed_s: float = attrs.field(default=900.0, validator=_positive)
+    """... for so long."""
+
+
+@attrs.frozen(kw_only=True)
 class PerformanceSettings:
     """What is traded between speed, size and age of data."""
 
@@ -504,6 +545,8 @@ class Config:
     rest: RestSettings = attrs.field(factory=RestSettings, validator=_instance(RestSettings))
     breaker: BreakerSettings = attrs.field(factory=BreakerSettings, validator=_instance(BreakerSettings))
     nonce: NonceSettings = attrs.field(factory=NonceSettings, validator=_instance(NonceSettings))
+    retry: RetrySettings = attrs.field(factory=RetrySettings, validator=_instance(RetrySettings))
+    token: TokenSettings = attrs.field(factory=TokenSettings, validator=_instance(TokenSettings))
     failover: FailoverSettings = attrs.field(factory=FailoverSettings, validator=_instance(FailoverSettings))
     performance: PerformanceSettings = attrs.field(
         factory=PerformanceSettings, validator=_instance(PerformanceSettings)
