@@ -113,7 +113,12 @@ async def test_a_live_stream_answers_without_asking_anybody(make: Callable[..., 
     publisher.publish(("ticker", BTC), ticker(7, trio.current_time()))
     await trio.sleep(60.0)
     reading = await feed.get_ticker(BTC)
-    assert (reading.value.bid, reading.source, reading.stale, reading.age_s) == (Decimal(7), Source.WEBSOCKET_V2, None, 60.0)
+    assert (reading.value.bid, reading.source, reading.stale, reading.age_s) == (
+        Decimal(7),
+        Source.WEBSOCKET_V2,
+        None,
+        60.0,
+    )
     assert rest.asked == []
 
 
