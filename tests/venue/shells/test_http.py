@@ -242,3 +242,35 @@ async def test_a_client_that_vanishes_is_forgotten() -> None:
         await http.stream.send_all(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
         await http.stream.aclose()
         await http.done.wait()
+
+
+async def scripted(*script: bytes | float) -> tuple[bytes, float]:
+    """Return what a client gets of an answer with this script, and how long it takes until the connection ends."""
+    near, far = memory_stream_pair()
+    server = HttpServer(answer=lambda _: RestResponse(status=200, headers={}, body=b"", script=script))
+    begun = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve, far)
+        await near.send_all(b"GET / HTTP/1.1\r\nhost: venue\r\n\r\n")
+        data = b""
+        while more := await near.receive_some():
+            data += more
+        return data, trio.current_time() - begun
+
+
+async def test_a_script_is_played_to_its_end_and_the_connection_with_it(autojump_clock: Clock) -> None:
+    data, took_s = await scripted(b"HTTP/1.1 200 OK\r\n", 3.0, b"\r\nno", 4.5, b" length")
+    assert data == b"HTTP/1.1 200 OK\r\n\r\nno length"
+    assert took_s == pytest.approx(7.5)
+    assert (await scripted(b""))[0] == b""
+
+
+async def test_a_script_ends_when_the_client_is_tired_of_it(autojump_clock: Clock) -> None:
+    near, far = memory_stream_pair()
+    server = HttpServer(answer=lambda _: RestResponse(status=200, headers={}, body=b"", script=(3600.0, b"late")))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve, far)
+        await near.send_all(b"GET / HTTP/1.1\r\nhost: venue\r\n\r\nGET / HTTP/1.1\r\n")
+        await trio.sleep(2.0)
+        await near.aclose()
+    assert trio.current_time() < 10.0

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kraken_engine.errors import ConfigError
+from kraken_engine.errors import ConfigError, UsageError
 from kraken_engine.runtime import seeded_rng
 from kraken_engine.venue.core import frames
-from kraken_engine.venue.core.accounts.account import Unwatched
+from kraken_engine.venue.core.accounts.channels import Listener
 from kraken_engine.venue.core.accounts.registry import Accounts
-from kraken_engine.venue.core.accounts.rest_account import account_endpoints
 from kraken_engine.venue.core.accounts.settings import AccountSettings
+from kraken_engine.venue.core.accounts.side import PrivateSide
 from kraken_engine.venue.core.agenda import Agenda, Happening
 from kraken_engine.venue.core.book_channel import RECENT
 from kraken_engine.venue.core.delivery import Delivery
@@ -34,7 +34,6 @@ from kraken_engine.venue.core.market import TradingMode
 from kraken_engine.venue.core.names import Names
 from kraken_engine.venue.core.oracle import Oracle
 from kraken_engine.venue.core.ports import Close, RestRequest, RestResponse
-from kraken_engine.venue.core.rest_private import PrivateRest
 from kraken_engine.venue.core.rest_public import PublicRest
 from kraken_engine.venue.core.sessions import Session
 from kraken_engine.venue.core.timestamps import NS_PER_S, NS_PER_US, Stamps
@@ -129,6 +128,21 @@ class Exchange:
         }
         self.faults = Faults(self, self._listings, self._delivery)
         """Everything that may be made to go wrong."""
+        self._announced = {pair.symbol: pair for pair in pairs}
+        self._assets = assets_of(pairs)
+        names = Names(tuple(self._listings.values()), self._assets)
+        self._rest = PublicRest(names)
+        self._rest_requests = 0
+        self.private = PrivateSide(
+            self,
+            listings=self._listings,
+            names=names,
+            delivery=self._delivery,
+            stamps=self._stamps,
+            faults=self.faults,
+            accounts=accounts,
+        )
+        """Orders, listeners and calls of accounts."""
         self._gateway = Gateway(
             listings=self._listings,
             delivery=self._delivery,
@@ -137,21 +151,17 @@ class Exchange:
             journal=self.journal,
             stamps=self._stamps,
             wall_start_ns=wall_ns,
+            private=self.private.gateway,
         )
-        self._announced = {pair.symbol: pair for pair in pairs}
-        self._assets = assets_of(pairs)
         self._gateway.instruments = frames.instrument_frame(b"snapshot", self._assets, pairs)
-        names = Names(tuple(self._listings.values()), self._assets)
-        self._rest = PublicRest(names)
-        self._rest_requests = 0
-        self.accounts = Accounts(seed, {asset.code: asset for asset in self._assets}, Unwatched())
-        """The accounts by name, their keys and their tokens."""
-        for settings in accounts:
-            self.accounts.create(settings, wall_ns)
-        self._private = PrivateRest(self.accounts, [account_endpoints(self.accounts)])
         self._oracle = Oracle(self._listings)
         for place, listing in enumerate(self._listings.values()):
             self._agenda.at(listing.pause_ns(), self._market(listing), order=place)
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts by name, their keys and their tokens."""
+        return self.private.accounts
 
     @property
     def system(self) -> str:
@@ -190,9 +200,23 @@ class Exchange:
         self.advance(now)
         self._rest_requests += 1
         wall_ns = self._wall_start_ns + self._agenda.now_ns
-        if request.path.startswith("/0/private/"):
-            return self._private.answer(request, wall_ns)
-        return self._rest.answer(request, wall_ns, self.system)
+
+        def answer() -> RestResponse:
+            if request.path.startswith("/0/private/"):
+                return self.private.rest.answer(request, wall_ns)
+            return self._rest.answer(request, wall_ns, self.system)
+
+        return self.faults.on_rest(request, answer)
+
+    def listeners_to(self, account: str) -> list[Listener]:
+        """Return everybody who listens to an account."""
+        return self.private.channels.of_account(account)
+
+    def listing(self, symbol: str) -> Listing:
+        """Return one market. UsageError: it is not listed."""
+        if symbol not in self._listings:
+            raise UsageError(f"symbol: expected a listed one such as {self.symbols[0]}, got {symbol!r}")
+        return self._listings[symbol]
 
     def book_state(self, symbol: str, depth: int = 10) -> dict[str, object]:
         """Return the true book: text levels, checksum, time of its last change. UsageError for an unknown symbol."""
@@ -256,6 +280,10 @@ class Exchange:
     def at(self, time_ns: int, happening: Happening) -> None:
         """Enter something into the agenda, in nanoseconds since the exchange opened."""
         self._agenda.at(time_ns, happening)
+
+    def at_wall(self, wall_ns: int, happening: Happening) -> None:
+        """Enter something into the agenda, in nanoseconds since 1970."""
+        self._agenda.at(wall_ns - self._wall_start_ns, happening)
 
     def receive(self, session: Session, text: bytes, now: float) -> None:
         """Queue a frame of a client; it is answered when all that is due before it has happened."""

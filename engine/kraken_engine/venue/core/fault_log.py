@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from kraken_engine.errors import UsageError
+from kraken_engine.venue.core.accounts.channels import Listener
+from kraken_engine.venue.core.accounts.registry import Accounts
 from kraken_engine.venue.core.agenda import Happening
 from kraken_engine.venue.core.delivery import Delivery
 from kraken_engine.venue.core.listing import Listing
@@ -33,6 +35,15 @@ class FaultedVenue(Protocol):
     """The exchange, as faults need it."""
 
     sessions: dict[int, Session]
+
+    @property
+    def accounts(self) -> Accounts:
+        """Every account."""
+        ...
+
+    def listeners_to(self, account: str) -> list[Listener]:
+        """Return everybody who listens to an account."""
+        ...
 
     def advance(self, now: float) -> None:
         """Let time pass."""

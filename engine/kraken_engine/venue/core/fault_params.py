@@ -19,7 +19,7 @@ class Param:
     name: str
     argument: str
     kind: str
-    """``text``, ``integer``, ``number``, ``utf8`` (text that becomes bytes) or ``hex``."""
+    """``text``, ``integer``, ``number``, ``flag``, ``utf8`` (text that becomes bytes) or ``hex``."""
     required: bool = False
 
 
@@ -28,6 +28,10 @@ _SYMBOL = Param("symbol", "symbol", "text", required=True)
 _ANY_SYMBOL = Param("symbol", "symbol", "text")
 _SECONDS = Param("seconds", "seconds", "number", required=True)
 _TIMES = Param("times", "times", "integer")
+_ACCOUNT = Param("account", "account", "text")
+_CHANNEL = Param("channel", "channel", "text")
+_PATH = Param("path", "path", "text")
+_EXECUTED = Param("executed", "executed", "flag")
 
 COMMANDS: dict[str, tuple[Param, ...]] = {
     "drop_connection": (
@@ -68,6 +72,31 @@ COMMANDS: dict[str, tuple[Param, ...]] = {
     "refuse_subscriptions": (_ANY_SYMBOL, Param("error", "error", "text"), _TIMES),
     "ignore_subscriptions": (_ANY_SYMBOL, _TIMES),
     "delay_snapshot": (_SYMBOL, _SECONDS),
+    "drop_private_frame": (_CHANNEL, _ACCOUNT, _TIMES),
+    "duplicate_private_frame": (_CHANNEL, _ACCOUNT, _TIMES),
+    "reorder_private_frames": (_CHANNEL, _ACCOUNT, _TIMES),
+    "delay_private_snapshot": (_SECONDS, _CHANNEL, _ACCOUNT),
+    "refuse_private_subscriptions": (Param("error", "error", "text"), _ACCOUNT, _TIMES),
+    "revoke_tokens": (_ACCOUNT, Param("mode", "mode", "text")),
+    "cut_private_line": (_ACCOUNT, Param("mode", "mode", "text")),
+    "delete_key": (_ACCOUNT,),
+    "drop_permission": (Param("permission", "permission", "text", required=True), _ACCOUNT),
+    "lock_out": (Param("seconds", "seconds", "number"), _ACCOUNT),
+    "take_nonce": (Param("ahead", "ahead", "number"), _ACCOUNT),
+    "rest_error": (Param("error", "error", "text", required=True), _PATH, _TIMES, _EXECUTED),
+    "refuse_nonce": (_TIMES,),
+    "throttle": (_SECONDS, _PATH, _TIMES),
+    "rest_status": (
+        Param("status", "status", "integer", required=True),
+        _PATH,
+        _TIMES,
+        Param("retry_after", "retry_after", "integer"),
+        Param("location", "location", "text"),
+        _EXECUTED,
+    ),
+    "rest_slow": (_SECONDS, Param("part", "part", "text"), _PATH, _TIMES),
+    "rest_break": (Param("kind", "kind", "text", required=True), _PATH, _TIMES),
+    "rest_lie": (Param("kind", "kind", "text", required=True), _PATH, _TIMES),
     "send_text": (Param("text", "data", "utf8", required=True), _SESSION),
     "send_raw": (Param("hex", "data", "hex", required=True), _SESSION),
 }
@@ -99,6 +128,8 @@ def read_params(command: str, given: Mapping[str, object]) -> dict[str, Any]:
 def _read(command: str, param: Param, value: object) -> object:
     match param.kind, value:
         case "text", str():
+            return value
+        case "flag", bool():
             return value
         case "utf8", str():
             return value.encode("utf-8", "surrogatepass")

@@ -14,8 +14,10 @@ import attrs
 from kraken_engine.errors import UsageError
 from kraken_engine.venue.core.book_channel import CHECKED
 from kraken_engine.venue.core.delivery import DATA_CHANNELS, BookFault, Delivery, Mute
+from kraken_engine.venue.core.fault_accounts import AccountFaults
 from kraken_engine.venue.core.fault_log import FaultedVenue, Outcome, check_room, nanoseconds
 from kraken_engine.venue.core.fault_params import read_params
+from kraken_engine.venue.core.fault_rest import RestFaults
 from kraken_engine.venue.core.fault_variants import Variants
 from kraken_engine.venue.core.listing import Listing
 from kraken_engine.venue.core.market import TradingMode
@@ -40,7 +42,7 @@ class _Armed:
     refusal: UpgradeRefusal | None = None
 
 
-class Faults(Variants):
+class Faults(Variants, AccountFaults, RestFaults):
     """Makes things go wrong. Every method returns the log entry it made, JSON-ready.
 
     ``session_id`` None stands for every session, ``symbol`` None for every symbol. An unknown session or symbol and a
@@ -223,6 +225,8 @@ class Faults(Variants):
         self._venue.advance(now)
         self._armed.clear()
         self._delivery.heal()
+        self.heal_accounts()
+        self.heal_rest()
         self.call_off_maintenance()
         self.set_status(TradingMode.ONLINE.value, now=now)
 

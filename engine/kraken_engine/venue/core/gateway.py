@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from kraken_engine.venue.core import frames
+from kraken_engine.venue.core.accounts.private_gateway import PrivateGateway
 from kraken_engine.venue.core.agenda import Agenda, Happening
 from kraken_engine.venue.core.delivery import Delivery
 from kraken_engine.venue.core.journal import Journal
@@ -62,6 +63,7 @@ class Gateway:
         journal: Journal,
         stamps: Stamps,
         wall_start_ns: int,
+        private: PrivateGateway,
     ) -> None:
         self.requests = 0
         self.instruments = b""
@@ -74,6 +76,7 @@ class Gateway:
         self._journal = journal
         self._stamps = stamps
         self._wall_start_ns = wall_start_ns
+        self._private = private
 
     def handle(self, session: Session, text: bytes, now_ns: int) -> None:
         """Answer one frame of a client."""
@@ -83,6 +86,8 @@ class Gateway:
             request = read_request(text)
             if request.method == "ping":
                 self._reply(session, pong(request.req_id, *self._times(now_ns)))
+            elif self._private.concerns(request):
+                self._about_accounts(session, request, now_ns)
             else:
                 self._subscription(session, request, now_ns)
         except Refused as refused:
@@ -94,6 +99,19 @@ class Gateway:
         for subscription in session.subscriptions.values():
             self._detach(session, subscription)
         session.subscriptions.clear()
+        self._private.drop(session)
+
+    def _about_accounts(self, session: Session, request: Request, now_ns: int) -> None:
+        channel: object = (request.params or {}).get("channel")
+        self._journal.add(session.id, request.method, channel if isinstance(channel, str) else None)
+        answered = self._private.handle(session, request, self._wall_start_ns + now_ns, self._times(now_ns))
+        if answered is None:
+            return
+        reply, and_then = answered
+        self._reply(session, reply)
+        if request.method == "subscribe":
+            self._start_heartbeats(session, now_ns)
+        and_then()
 
     def _subscription(self, session: Session, request: Request, now_ns: int) -> None:
         asked = read_subscription(request, session.kind)
@@ -137,10 +155,13 @@ class Gateway:
         self._detach(session, subscription)
         return None
 
-    def _begin(self, session: Session, subscription: Subscription, snapshot: bool, now_ns: int) -> None:
+    def _start_heartbeats(self, session: Session, now_ns: int) -> None:
         if not session.heartbeats:
             session.heartbeats = True
             self._agenda.at(now_ns + HEARTBEAT_NS, self._heartbeat(session))
+
+    def _begin(self, session: Session, subscription: Subscription, snapshot: bool, now_ns: int) -> None:
+        self._start_heartbeats(session, now_ns)
         delay_ns = (
             self._faults.snapshot_delay_ns(subscription.symbol) if subscription.channel == "book" and snapshot else 0
         )

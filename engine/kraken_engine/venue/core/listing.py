@@ -7,14 +7,14 @@ recordings, each built once and shared by its subscribers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import attrs
 
 from kraken_engine.runtime import seeded_rng
 from kraken_engine.venue.core import frames
 from kraken_engine.venue.core.book_channel import BookPublisher
-from kraken_engine.venue.core.candles import INTERVALS, Candle, CandleSeries, RollingDay, Tape
+from kraken_engine.venue.core.candles import INTERVALS, Candle, CandleSeries, RollingDay, Tape, TradePrint
 from kraken_engine.venue.core.delivery import Delivery
 from kraken_engine.venue.core.instruments import Pair
 from kraken_engine.venue.core.market import MarketFlow
@@ -84,6 +84,8 @@ class Listing:
             for minutes in INTERVALS
         }
         self.spreads: deque[SpreadRow] = deque(maxlen=SPREADS_KEPT)
+        self.resting: dict[int, Callable[[Fill, TradePrint], None]] = {}
+        """Who is told of fills of orders that are not the crowd's, by the order's id in the book."""
         self._books: dict[int, _Subscribers] = {}
         self._trades: _Subscribers = {}
         self._tickers: dict[str, _Subscribers] = {"trades": {}, "bbo": {}}
@@ -99,11 +101,18 @@ class Listing:
     def step(self, wall_ns: int) -> None:
         """Let one participant act at ``wall_ns`` and deliver what follows from it."""
         self.steps += 1
-        self._wall_ns = self.book.wall_ns = wall_ns
+        self.act_at(wall_ns)
         self.flow.step(self)
 
-    def traded(self, taker_side: int, order_type: str, fills: list[Fill]) -> None:
-        """Print the fills of one taker: one frame of trades, one update per subscribed candle."""
+    def act_at(self, wall_ns: int) -> None:
+        """Set the time of what is done to this market besides the crowd's steps."""
+        self._wall_ns = self.book.wall_ns = wall_ns
+
+    def traded(self, taker_side: int, order_type: str, fills: list[Fill]) -> list[TradePrint]:
+        """Print the fills of one taker: one frame of trades, one update per subscribed candle.
+
+        Whoever has an order in :attr:`resting` that gave something hears of it, after everybody else.
+        """
         wall_ns = self._wall_ns
         time_s = wall_ns // NS_PER_S
         printed = [
@@ -122,6 +131,12 @@ class Listing:
                 if self._ohlc.get(minutes):
                     self._publish("ohlc", self._ohlc[minutes], self._ohlc_frame(b"update", minutes, [candle]))
         self._ticker_due = True
+        if self.resting:
+            for fill, trade in zip(fills, printed, strict=True):
+                heard = self.resting.get(fill.maker_id)
+                if heard is not None:
+                    heard(fill, trade)
+        return printed
 
     def commit(self) -> None:
         """Deliver the book messages of what happened since the last commit, then the tickers that follow."""

@@ -53,7 +53,7 @@ class TradingMode(Enum):
 class MarketSink(Protocol):
     """Hears what the flow did."""
 
-    def traded(self, taker_side: int, order_type: str, fills: list[Fill]) -> None:
+    def traded(self, taker_side: int, order_type: str, fills: list[Fill]) -> object:
         """Hear of the fills of one incoming order, ``limit`` or ``market``."""
         ...
 

@@ -50,6 +50,10 @@ class RestRequest:
     query: Mapping[str, str] = attrs.field(factory=dict[str, str])
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     body: bytes = b""
+    client: str = "somebody"
+    """Address of who asks, as far as the shell knows."""
+    concurrent: int = 0
+    """Requests of other connections of this client that are still being answered."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,3 +63,5 @@ class RestResponse:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    script: tuple[bytes | float, ...] | None = None
+    """On command: put these bytes on the wire instead, wait so many seconds in between, then end the connection."""

@@ -32,6 +32,9 @@ from kraken_engine.venue.core.candles import INTERVALS
 from kraken_engine.venue.core.sessions import Subscription
 
 __all__ = [
+    "ONLY_PRIVATE",
+    "PRIVATE_CHANNELS",
+    "TRADING",
     "Refused",
     "Request",
     "SubscriptionRequest",
@@ -40,16 +43,17 @@ __all__ = [
     "read_request",
     "read_subscription",
     "refusal",
+    "success",
 ]
 
 MOST_BYTES = 256 * 1024
 """A longer request is malformed: a subscription of every listed pair is far shorter."""
 
-_ONLY_PRIVATE = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com"
+ONLY_PRIVATE = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com"
 _ONLY_PUBLIC = "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com"
 
-_PRIVATE_CHANNELS = ("executions", "balances", "level3")
-_TRADING = (
+PRIVATE_CHANNELS = ("executions", "balances", "level3")
+TRADING = (
     "add_order",
     "amend_order",
     "edit_order",
@@ -155,20 +159,16 @@ def read_request(text: bytes) -> Request:
 
 
 def read_subscription(request: Request, kind: str) -> SubscriptionRequest:
-    """Check a request other than ``ping`` that came to the host ``kind`` (``public`` or ``auth``).
+    """Check a request about market data that came to the host ``kind`` (``public`` or ``auth``).
 
     Raises:
         Refused: with the venue's words.
     """
     method, params = request.method, request.params or {}
     refused = functools.partial(Refused, method=method, req_id=request.req_id)
-    if method in _TRADING:
-        raise _refused_private(kind, request, has_token="token" in params)
     channel = params.get("channel")
     if method not in ("subscribe", "unsubscribe") or not isinstance(channel, str):
         raise refused("Unsupported event")
-    if channel in _PRIVATE_CHANNELS:
-        raise _refused_private(kind, request, has_token="token" in params, channel=channel)
     if channel not in _PARAMS:
         raise refused("Unsupported event")
     if kind != "public":
@@ -195,6 +195,11 @@ def ack(request: Request, subscription: Subscription, snapshot: bool, time_in: b
         result["snapshot"] = snapshot
         if subscription.channel in _WARNINGS:
             result["warnings"] = _WARNINGS[subscription.channel]
+    return success(request, result, time_in, time_out)
+
+
+def success(request: Request, result: dict[str, Any], time_in: bytes, time_out: bytes) -> bytes:
+    """Return the success reply that carries ``result``."""
     return _reply(
         {"method": request.method, "req_id": request.req_id, "result": result, "success": True}, time_in, time_out
     )
@@ -222,17 +227,6 @@ def _reply(fields: dict[str, Any], time_in: bytes, time_out: bytes) -> bytes:
     fields = {name: value for name, value in fields.items() if value is not None}
     fields |= {"time_in": time_in.decode(), "time_out": time_out.decode()}
     return msgspec.json.encode(fields, order="sorted")
-
-
-def _refused_private(kind: str, request: Request, *, has_token: bool, channel: str | None = None) -> Refused:
-    """Nobody holds a token here: whoever asks for private data hears why he will not get it."""
-    method, req_id = request.method, request.req_id
-    if kind == "public":
-        return Refused(_ONLY_PRIVATE, method=method, req_id=req_id)
-    if not has_token:
-        return Refused("Token(s) not found", method=method, req_id=req_id)
-    extra = {} if channel is None else {"channel": channel, "status": "error"}
-    return Refused("ESession:Invalid session", method=method, req_id=req_id, extra=extra)
 
 
 def _symbols(request: Request, params: dict[str, Any]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["NS_PER_S", "NS_PER_US", "Stamps", "rfc1123"]
+__all__ = ["NS_PER_S", "NS_PER_US", "Stamps", "rfc1123", "rfc3339_ns"]
 
 NS_PER_S = 1_000_000_000
 NS_PER_US = 1_000
@@ -51,3 +51,11 @@ def rfc1123(wall_ns: int) -> str:
     day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[at.weekday()]
     month = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[at.month - 1]
     return f"{day}, {at.day:02d} {month} {at.year % 100:02d} {at.hour:02d}:{at.minute:02d}:{at.second:02d} +0000"
+
+
+def rfc3339_ns(text: str) -> int | None:
+    """Return the nanoseconds since 1970 of ``2026-07-07T23:00:03.947Z``, to the microsecond; None: no such time."""
+    try:
+        return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1) * NS_PER_US
+    except (ValueError, TypeError):
+        return None

@@ -90,7 +90,11 @@ class _Conversation:
         try:
             while (head := await self._head(patience_s)) is not None:
                 request = self._request(head, await self._body(head))
-                await self._send(answer(request), with_body=request.method != "HEAD")
+                response = answer(request)
+                if response.script is not None:
+                    await self._play(response.script)
+                    return
+                await self._send(response, with_body=request.method != "HEAD")
                 if self._http.our_state is h11.MUST_CLOSE:
                     return
                 self._http.start_next_cycle()
@@ -155,6 +159,18 @@ class _Conversation:
         if with_body:
             events.insert(1, h11.Data(data=response.body))
         await self._send_events(events)
+
+    async def _play(self, script: tuple[bytes | float, ...]) -> None:
+        """Send and wait as a script says, until a client leaves that is tired of waiting."""
+        for step in script:
+            if isinstance(step, bytes):
+                with trio.fail_after(self._limits.send_timeout_s):
+                    await self._stream.send_all(step)
+                continue
+            with trio.move_on_after(step):
+                while await self._stream.receive_some(self._limits.read_bytes):
+                    pass
+                return
 
     async def _send_events(self, events: list[h11.Event]) -> None:
         data = b"".join(self._http.send(event) or b"" for event in events)

@@ -150,6 +150,7 @@ class Account:
             maker=maker,
             wall_ns=wall_ns,
             ledger_ids=ledger_ids,
+            post_id=self.ids.trade(),
         )
         order.fills.append(done)
         self.fills.append(done)

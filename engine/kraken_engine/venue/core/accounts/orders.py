@@ -66,6 +66,8 @@ class AccountFill:
     wall_ns: int
     ledger_ids: tuple[str, str]
     """Of the entries for base and quote."""
+    post_id: str
+    """What REST calls ``postxid``."""
 
 
 @attrs.define(eq=False, kw_only=True)

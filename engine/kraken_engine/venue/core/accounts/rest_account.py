@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kraken_engine.venue.core.accounts.account import Account
+from kraken_engine.venue.core.accounts.ledger import halved_up
 from kraken_engine.venue.core.accounts.registry import Accounts
 from kraken_engine.venue.core.accounts.tokens import LIFETIME_S
+from kraken_engine.venue.core.instruments import Asset, plain
+from kraken_engine.venue.core.names import Names
 from kraken_engine.venue.core.rest_private import Endpoint, PrivateCall
 from kraken_engine.venue.core.timestamps import NS_PER_S
 
@@ -16,17 +20,31 @@ __all__ = ["account_endpoints"]
 
 _FUNDS = ("query-funds",)
 
+_TRADE_BALANCE_DECIMALS = 4
 
-def account_endpoints(accounts: Accounts) -> Mapping[str, Endpoint]:
+
+def account_endpoints(accounts: Accounts, names: Names) -> Mapping[str, Endpoint]:
     """Return the endpoints by name."""
 
     def token(call: PrivateCall) -> object:
-        made = accounts.tokens.make(call.account.name, call.wall_ns)
+        made = accounts.tokens.make(call.account.name, call.key.settings.key, call.wall_ns)
         return {"token": made.text, "expires": LIFETIME_S}
+
+    def trade_balance(call: PrivateCall) -> object:
+        asset = names.asset(call.fields.get("asset", "ZUSD"))
+        whole, collateral = _worth(call.account, asset, names)
+        nothing = plain(0, _TRADE_BALANCE_DECIMALS)
+        return {
+            "eb": plain(whole, _TRADE_BALANCE_DECIMALS),
+            "tb": plain(collateral, _TRADE_BALANCE_DECIMALS),
+            **dict.fromkeys(("m", "uv", "n", "c", "v"), nothing),
+            **dict.fromkeys(("e", "mf"), plain(collateral, _TRADE_BALANCE_DECIMALS)),
+        }
 
     return {
         "Balance": Endpoint(answer=_balance, any_of=_FUNDS),
         "BalanceEx": Endpoint(answer=_balance_ex, any_of=_FUNDS),
+        "TradeBalance": Endpoint(answer=trade_balance, any_of=_FUNDS),
         "GetApiKeyInfo": Endpoint(answer=_key_info),
         "GetWebSocketsToken": Endpoint(answer=token, any_of=("access-websockets",)),
     }
@@ -46,6 +64,26 @@ def _balance_ex(call: PrivateCall) -> object:
         }
         for asset in ledger.assets
     }
+
+
+def _worth(account: Account, quote: Asset, names: Names) -> tuple[int, int]:
+    """Return what everything is worth in ``quote`` by the last trades, and what of it counts as collateral."""
+    whole = collateral = 0
+    for asset in account.ledger.assets:
+        balance = account.ledger.balance(asset.code)
+        if asset.code == quote.code:
+            worth = halved_up(balance, asset.decimals, _TRADE_BALANCE_DECIMALS)
+        else:
+            listing = next(
+                (found for found in names.listings if (found.pair.base, found.pair.quote) == (asset, quote)), None
+            )
+            if listing is None:
+                continue
+            last, decimals = listing.tape.trades[-1].price, listing.pair.price_decimals + asset.decimals
+            worth = halved_up(balance * last, decimals, _TRADE_BALANCE_DECIMALS)
+        whole += worth
+        collateral += worth * int(asset.collateral.replace(".", "")) // 1000
+    return whole, collateral
 
 
 def _key_info(call: PrivateCall) -> object:

@@ -87,7 +87,7 @@ def _permissions(_: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]
 
 def _amounts(_: Any, attribute: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
     for asset, amount in value.items():
-        if re.fullmatch(r"\d{1,15}(\.\d{1,18})?", amount) is None:
+        if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,18})?", amount) is None:
             raise ConfigError(f"{attribute.name}: {asset}: expected plain digits such as 12.5, got {amount!r}")
 
 

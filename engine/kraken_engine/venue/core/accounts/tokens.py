@@ -24,6 +24,8 @@ class Token:
 
     text: str = attrs.field(repr=False)
     account: str
+    key: str
+    """The public half of the key that asked for it."""
     made_ns: int
     revoked: bool = False
     sessions: dict[int, int] = attrs.field(factory=dict[int, int])
@@ -37,10 +39,10 @@ class Tokens:
         self._rng = rng
         self._tokens: dict[str, Token] = {}
 
-    def make(self, account: str, now_ns: int) -> Token:
+    def make(self, account: str, key: str, now_ns: int) -> Token:
         """Make a token; the oldest that nobody holds any more is forgotten when there are too many."""
         text = base64.b64encode(self._rng.getrandbits(256).to_bytes(32, "big")).decode().rstrip("=")
-        token = self._tokens[text] = Token(text, account, now_ns)
+        token = self._tokens[text] = Token(text, account, key, now_ns)
         if len(self._tokens) > MOST_KEPT:
             unheld = next((text for text, old in self._tokens.items() if not old.sessions), None)
             if unheld is not None:
