@@ -315,6 +315,14 @@ class RestSettings:
     """A connection unused for so long is not used again: the venue may be about to close it."""
     max_connections: int = attrs.field(default=4, validator=_at_least_1)
     """Connections for public calls; signed ones have one per key."""
+    queue_calls: int = attrs.field(default=256, validator=_at_least_1)
+    """Calls that may wait, for each key and for the public API; the least urgent is sent away for a more urgent one."""
+    patience_s: float = attrs.field(default=60.0, validator=_positive)
+    """How long a caller waits who does not say otherwise: queueing, retries and all."""
+    abort_reads_after_s: float = attrs.field(default=0.5, validator=_not_negative)
+    """A cancel that finds a signed question of that age in flight, without an answer, does not wait for it."""
+    allow_add_order: bool = attrs.field(default=False, validator=_switch)
+    """Whether orders may be entered over REST, while the private line is down."""
 
 
 def _key_file(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
