@@ -15,6 +15,7 @@
     │   │   └── UpgradeRejected the peer answered the WebSocket upgrade with another HTTP status
     │   └── LineClosed          an open connection ended
     ├── RestFailed              the world: a REST call got no answer of the venue, and may have been executed
+    │   └── NotSent             no byte of it left: no room, no time, or nothing may be signed now
     ├── CircuitOpen             the world: too much went wrong lately, no byte was sent; says for how long
     ├── Rejected                the venue said no; its words are kept
     │   ├── RequestInvalid      you: a name, an argument or a method is wrong
@@ -50,6 +51,7 @@ __all__ = [
     "LineError",
     "NonceRejected",
     "NotNow",
+    "NotSent",
     "OperationNotAllowed",
     "OrderRefused",
     "ProtocolError",
@@ -197,6 +199,13 @@ class RestFailed(EngineError):
         self.retry_after_s = retry_after_s
         executed = "; the venue may have acted on it" if maybe_executed else ""
         super().__init__(f"{operation}: {self.why}{executed}")
+
+
+class NotSent(RestFailed):
+    """No byte of the call left: the queue had no room or no time for it, or nothing may be signed now."""
+
+    def __init__(self, operation: str, why: str) -> None:
+        super().__init__(operation, why, maybe_executed=False)
 
 
 class CircuitOpen(EngineError):

@@ -21,7 +21,9 @@ from kraken_engine.model import Instrument, Integrity, Side, Source, VenueMode
 
 __all__ = [
     "AccountEvent",
+    "AuthFailed",
     "Candle",
+    "CircuitChanged",
     "Event",
     "Gap",
     "InstrumentUpdate",
@@ -280,6 +282,29 @@ class Refused(Notice):
     symbol: str | None
     error: str
     final: bool
+
+
+@attrs.frozen(kw_only=True)
+class AuthFailed(Notice):
+    """The venue takes neither the key of ``account`` nor its tokens: somebody has to look at the key.
+
+    Nothing is asked for another ``retry_in_s``: whoever insists is locked out.
+    """
+
+    account: str
+    reason: str
+    """In the venue's words."""
+    retry_in_s: float
+
+
+@attrs.frozen(kw_only=True)
+class CircuitChanged(Notice):
+    """A circuit breaker of the REST API changed: ``closed``, ``open`` for another ``retry_in_s``, or ``half_open``."""
+
+    breaker: str
+    """``public``, or the name of the account."""
+    state: str
+    retry_in_s: float
 
 
 @attrs.frozen(kw_only=True)

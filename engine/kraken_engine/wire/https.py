@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ssl
 import zlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, final
 
@@ -102,8 +102,13 @@ class HttpClient:
         request = httpx.Request(
             method,
             f"{self.endpoint.url.rstrip('/')}{target}",
-            headers=[*_COMMON_HEADERS, *(headers or {}).items()],
-            content=body,
+            headers=[
+                ("Host", self.endpoint.authority),
+                *_COMMON_HEADERS,
+                *(headers or {}).items(),
+                *([("Content-Length", str(len(body)))] if method == "POST" else []),
+            ],
+            stream=_Content(body),
             extensions={"trace": progress.note},
         )
         try:
@@ -198,6 +203,22 @@ _COMMON_HEADERS = (
     ("Accept-Encoding", "gzip"),
 )
 _PACKINGS = ("identity", "gzip", "x-gzip", "")
+
+
+@final
+class _Content(httpx.AsyncByteStream):
+    """A request's body. httpx's own is an async generator, which a cancelled request would leave half done."""
+
+    def __init__(self, body: bytes) -> None:
+        self._left = [body] if body else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 @attrs.define(eq=False)

@@ -1,0 +1,464 @@
+"""The task between everybody who calls and the venue: one prioritised queue, with breaker, limits and retries inside.
+
+::
+
+    caller ──call()──▶ waiting calls ──▶ limits ▸ breaker ──▶ sender ──▶ verdict ──▶ caller
+                            ▲                                                 │
+                            └───────────────── pause ◀──── retry budget ◀─────┘
+
+One queue per breaker: the public API of this address, and each key. Signed calls leave one at a time, since their
+nonces have to arrive in order; an urgent cancel may end a question that is still in flight. The venue refuses a request
+that was overtaken that way, which is as it should be: it can do nothing late.
+
+A caller that is cancelled, or whose deadline is over, frees the place of its call at once, wherever it is. While the
+breaker is open, callers are told so without waiting; only a call for the token waits, as the first probe there will be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar, cast, final
+
+import attrs
+import trio
+
+from kraken_engine.codec.venue_errors import BreakerEffect
+from kraken_engine.config import RestSettings
+from kraken_engine.control.call_queue import CallQueue, Urgency, Wait
+from kraken_engine.control.circuit_breaker import BreakerState, CallKind, CircuitBreaker, Failure, Refused, Ticket
+from kraken_engine.control.retry_budget import RetryBudget
+from kraken_engine.control.retry_pause import RetryPause
+from kraken_engine.errors import CircuitOpen, EngineError, NotSent, Rejected, RestFailed
+from kraken_engine.normalise.events import CircuitChanged, Notice
+from kraken_engine.rest.limits import Limits
+from kraken_engine.rest.operations import Operation
+from kraken_engine.rest.sending import Reply, Sender
+from kraken_engine.rest.venue_clock import VenueClock
+from kraken_engine.rest.verdict import Verdict, refusal, verdict
+from kraken_engine.runtime import Clock
+
+__all__ = ["RestQueue", "RestStatistics"]
+
+_T = TypeVar("_T")
+
+LATENCIES_KEPT = 1000
+
+
+@attrs.frozen(kw_only=True)
+class RestStatistics:
+    """What one queue did so far."""
+
+    calls: int
+    """Calls asked for."""
+    attempts: int
+    """Requests that left, retries included."""
+    retries: int
+    failures: int
+    """Attempts without an answer of the venue that made sense."""
+    rejections: int
+    """Attempts the venue refused."""
+    rate_limits: int
+    """Attempts that were one too many."""
+    refused_here: int
+    """Calls that never left: the breaker was open, the queue full, the time over."""
+    waiting: int
+    latencies_s: tuple[float, ...]
+    """Of the last answers, oldest first: from the attempt to the last byte."""
+
+
+@attrs.define(eq=False)
+class _Call:
+    """One call on its way."""
+
+    what: Operation
+    fields: Mapping[str, str]
+    finish: Callable[[Reply], Any]
+    pair: str | None
+    deadline_s: float
+    done: trio.Event = attrs.field(factory=trio.Event)
+    value: Any = None
+    error: EngineError | None = None
+    """What the caller gets; while it is not done, what became of the attempt before."""
+    ticket: Ticket | None = None
+    refused: Refused | None = None
+    attempts: int = 0
+    sent_at: float = 0.0
+    scope: trio.CancelScope | None = None
+    withdrawn: bool = False
+    """Nobody waits for it any more."""
+    preempted: bool = False
+    """An urgent call took its place; it goes again."""
+    orphaned: bool = False
+    """The task ended before it; whoever asked for it sends it."""
+
+    def succeed(self, value: Any) -> None:
+        self.value, self.error = value, None
+        self.done.set()
+
+    def fail(self, error: EngineError) -> None:
+        self.error = error
+        self.done.set()
+
+
+@final
+class RestQueue:
+    """The calls of one key, or of the public API.
+
+    Args:
+        name: for messages: ``public``, or the account.
+        sender: puts one call on the wire.
+        limits: the venue's, as far as we know.
+        breaker: of its own.
+        budget: of retries, one for the whole process.
+        settings: of the REST API.
+        clock: the runtime's.
+        venue_clock: the venue's, for the times it names.
+        pauses: before retries.
+        concurrency: calls in flight at once; 1 for signed ones.
+        notify: told when the breaker changes; must not wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        sender: Sender,
+        limits: Limits,
+        breaker: CircuitBreaker,
+        budget: RetryBudget,
+        settings: RestSettings,
+        clock: Clock,
+        venue_clock: VenueClock,
+        pauses: RetryPause,
+        concurrency: int,
+        notify: Callable[[Notice], None],
+    ) -> None:
+        self.name = name
+        self.breaker = breaker
+        self.sender = sender
+        self._limits = limits
+        self._budget = budget
+        self._settings = settings
+        self._clock = clock
+        self._venue_clock = venue_clock
+        self._pauses = pauses
+        self._concurrency = concurrency
+        self._notify = notify
+        self._waiting: CallQueue[_Call] = CallQueue(settings.queue_calls)
+        self._in_flight: list[_Call] = []
+        self._unanswered: dict[_Call, None] = {}
+        self._changed = trio.Event()
+        self._open = False
+        self._last_state = breaker.state
+        self._counts = dict.fromkeys(
+            ("calls", "attempts", "retries", "failures", "rejections", "rate_limits", "refused_here"), 0
+        )
+        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
+
+    def statistics(self) -> RestStatistics:
+        """Return the counters."""
+        return RestStatistics(**self._counts, waiting=len(self._waiting), latencies_s=tuple(self._latencies))
+
+    async def call(
+        self,
+        what: Operation,
+        fields: Mapping[str, str],
+        finish: Callable[[Reply], _T],
+        *,
+        pair: str | None = None,
+        timeout_s: float | None = None,
+    ) -> _T:
+        """Call ``what`` when it is its turn, and return what ``finish`` makes of the venue's answer.
+
+        Args:
+            what: the operation, with the group it is called for.
+            fields: its arguments, in the venue's words.
+            finish: makes the result of a reply without errors; a DecodeError of it counts as an answer that was none.
+            pair: of a public call, for the venue's limits by pair.
+            timeout_s: how long the caller waits in all; the settings' patience when not given.
+
+        Raises:
+            Rejected: the venue refused.
+            CircuitOpen: the breaker is open.
+            RestFailed: there was no answer, or none within ``timeout_s``; says whether it may have been executed.
+            NotSent: it never left.
+            DecodeError: the answer to a question made no sense.
+        """
+        self._counts["calls"] += 1
+        wait_s = self._settings.patience_s if timeout_s is None else timeout_s
+        call = _Call(what, fields, finish, pair, self._clock.now() + wait_s)
+        if not self._open:
+            await self._call_at_the_end(call)
+        else:
+            self._unanswered[call] = None
+            self._put(call)
+            try:
+                with trio.move_on_after(wait_s):
+                    await call.done.wait()
+            finally:
+                del self._unanswered[call]
+                if not call.done.is_set():
+                    self._withdraw(call)
+            if call.orphaned:
+                await self._call_at_the_end(call)
+        if call.error is None and not call.done.is_set():
+            call.error = self._too_late(call, wait_s)
+        if call.error is not None:
+            raise call.error
+        return cast("_T", call.value)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the queue until cancelled; then whoever still waits is told that it is closed.
+
+        Afterwards only farewells are sent, each by whoever asks for it: they are for the very end.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                self._open = True
+                task_status.started()
+                while True:
+                    self._changed = trio.Event()
+                    pause_s = self._turn(nursery)
+                    with trio.move_on_after(pause_s):
+                        await self._changed.wait()
+        finally:
+            self._open = False
+            for call in self._unanswered:
+                self._waiting.remove(call)
+                if call.what.kind is CallKind.FAREWELL:
+                    call.orphaned = True
+                    call.done.set()
+                else:
+                    call.fail(self._closed(call))
+
+    def _closed(self, call: _Call) -> EngineError:
+        return self._without_answer(call, f"the REST client ({self.name}) is closed")
+
+    def _too_late(self, call: _Call, wait_s: float) -> EngineError:
+        self._counts["refused_here"] += call.attempts == 0
+        why = f"no answer within {wait_s:g} s" if call.attempts else f"its turn did not come within {wait_s:g} s"
+        return self._without_answer(call, why)
+
+    def _without_answer(self, call: _Call, why: str) -> EngineError:
+        if call.attempts == 0:
+            return NotSent(call.what.name, why)
+        return RestFailed(call.what.name, why, maybe_executed=not call.what.read)
+
+    async def _call_at_the_end(self, call: _Call) -> None:
+        """Send a farewell although the task is gone: nothing else is in flight any more, and nothing queues."""
+        if call.what.kind is not CallKind.FAREWELL:
+            self._counts["refused_here"] += 1
+            call.fail(self._closed(call))
+            return
+        admitted = self.breaker.admit(call.what.kind, now=self._clock.now())
+        call.ticket = admitted if isinstance(admitted, Ticket) else None
+        await self._serve(call)
+
+    # -- waiting
+
+    def _put(self, call: _Call) -> None:
+        leaves = self._waiting.put(call, call.what.urgency, cost=call.what.cost)
+        if leaves is not None:
+            self._counts["refused_here"] += leaves.attempts == 0
+            why = f"{self._settings.queue_calls} calls wait already ({self.name})"
+            leaves.fail(leaves.error or self._without_answer(leaves, why))
+        self._changed.set()
+
+    def _withdraw(self, call: _Call) -> None:
+        call.withdrawn = True
+        self._waiting.remove(call)
+        if call.scope is not None:
+            call.scope.cancel()
+        self._changed.set()
+
+    def _tell(self, now: float) -> None:
+        """Announce a change of the breaker, once for each state it is found in."""
+        state = self.breaker.look(now=now)
+        if state is not self._last_state:
+            self._last_state = state
+            left_s = max(0.0, self.breaker.open_until - now) if state is BreakerState.OPEN else 0.0
+            self._notify(CircuitChanged(at_s=now, breaker=self.name, state=state.value, retry_in_s=left_s))
+        self.breaker.take_events()
+
+    def _turn(self, nursery: trio.Nursery) -> float:
+        """Let go what may go, and return after how many seconds to look again at the latest."""
+        now = self._clock.now()
+        self._tell(now)
+        if self._last_state is BreakerState.OPEN:
+            for call in [call for call in self._waiting if call.what.kind is CallKind.ORDINARY]:
+                self._waiting.remove(call)
+                self._refuse(call, self.breaker.open_until - now)
+        while len(self._in_flight) < self._concurrency:
+            taken = self._waiting.take(partial(self._wait_s, now=now))
+            if taken is None:
+                return math.inf
+            if isinstance(taken, Wait):
+                return taken.wait_s
+            if taken.refused is not None:
+                self._refuse(taken, taken.refused.wait_s)
+            else:
+                self._in_flight.append(taken)
+                nursery.start_soon(self._serve_and_free, taken)
+        return self._preempt(now)
+
+    def _wait_s(self, call: _Call, _: int, *, now: float) -> float:
+        """Return for how long ``call`` has to wait; 0.0: it leaves, with a ticket of the breaker or its refusal."""
+        wait_s = self._limits.wait_s(call.what, call.pair, now=now)
+        if wait_s > 0.0:
+            return wait_s
+        token_waits = self._waiting.waits(Urgency.TOKEN)
+        if call.ticket is None:
+            admitted = self.breaker.admit(call.what.kind, now=now, token_waits=token_waits)
+        else:
+            admitted = self.breaker.retry(call.ticket, now=now, token_waits=token_waits)
+        if isinstance(admitted, Ticket):
+            call.ticket = admitted
+            return 0.0
+        if call.what.kind is CallKind.TOKEN:
+            return admitted.wait_s
+        call.refused = admitted
+        return 0.0
+
+    def _refuse(self, call: _Call, left_s: float) -> None:
+        """End a call that the breaker does not let through; one that was tried already ends with what came of it."""
+        self._counts["refused_here"] += call.attempts == 0
+        call.fail(call.error or CircuitOpen(self.name, left_s))
+
+    def _preempt(self, now: float) -> float:
+        """End a question in flight that a cancel has waited for long enough, and return when to look again."""
+        if self._concurrency > 1 or not self._cancel_waits():
+            return math.inf
+        (asked,) = self._in_flight
+        if not asked.what.read or asked.scope is None:
+            return math.inf
+        left_s = asked.sent_at + self._settings.abort_reads_after_s - now
+        if left_s <= 0.0:
+            asked.preempted = True
+            asked.scope.cancel()
+            return math.inf
+        return left_s
+
+    def _cancel_waits(self) -> bool:
+        return self._waiting.waits(Urgency.FAREWELL) or self._waiting.waits(Urgency.CANCEL)
+
+    # -- in flight
+
+    async def _serve_and_free(self, call: _Call) -> None:
+        try:
+            pause_s = await self._serve(call)
+        finally:
+            self._in_flight.remove(call)
+            self._changed.set()
+        if pause_s is not None:
+            await trio.sleep(pause_s)
+            if not call.withdrawn:
+                self._put(call)
+
+    async def _serve(self, call: _Call) -> float | None:
+        """Make one attempt; return how long to pause before the next one, or None if the call is over."""
+        now = call.sent_at = self._clock.now()
+        ends_s = min(
+            now + self._settings.timeout_s, call.deadline_s, math.inf if call.ticket is None else call.ticket.deadline_s
+        )
+        self._counts["attempts"] += 1
+        if call.attempts == 0:
+            self._budget.first(now=now)
+        call.attempts += 1
+        self._limits.sent(call.what, call.pair, now=now)
+        found: Verdict | None = None
+        with trio.CancelScope() as call.scope:
+            found = await self._attempt(call, ends_s - now)
+        given_up, call.scope = call.scope.cancelled_caught, None
+        now = self._clock.now()
+        self._limits.answered(call.what, now=now)
+        if not given_up:
+            return self._settle(call, found, now)
+        if call.ticket is not None:
+            self.breaker.cancelled(call.ticket, now=now)
+        if call.withdrawn or not call.preempted:
+            return None
+        call.preempted = False
+        return 0.0
+
+    async def _attempt(self, call: _Call, timeout_s: float) -> Verdict | None:
+        """Send the call, and return what is wrong with what became of it, or None."""
+        try:
+            reply = await self.sender.send(call.what, call.fields, timeout_s=timeout_s)
+            self._latencies.append(reply.received_s - call.sent_at)
+            if reply.envelope.errors:
+                return refusal(call.what, reply.envelope.errors)
+            call.value = call.finish(reply)
+        except EngineError as error:
+            return verdict(call.what, error)
+        return None
+
+    def _settle(self, call: _Call, found: Verdict | None, now: float) -> float | None:
+        try_nonce_again = self.sender.heard(found)
+        if found is None:
+            if call.ticket is not None:
+                self.breaker.succeeded(call.ticket, now=now)
+            call.succeed(call.value)
+            return None
+        self._count(found)
+        self._tell_breaker(call, found, now)
+        pause_s = self._pause_s(call, found, now, try_nonce_again=try_nonce_again)
+        if pause_s is None:
+            call.fail(found.error)
+        else:
+            self._counts["retries"] += 1
+            call.error = found.error
+        return pause_s
+
+    def _count(self, found: Verdict) -> None:
+        if found.effect is BreakerEffect.RATE_LIMIT:
+            self._counts["rate_limits"] += 1
+        if isinstance(found.error, Rejected):
+            self._counts["rejections"] += found.effect is not None
+        elif found.effect is not None:
+            self._counts["failures"] += 1
+
+    def _tell_breaker(self, call: _Call, found: Verdict, now: float) -> None:
+        ticket, breaker = call.ticket, self.breaker
+        not_before = now + found.pause_s
+        if found.retry_at_unix_s is not None:
+            venue_ns = self._venue_clock.now_ns(now=now)
+            unix_s = (self._clock.wall_ns() if venue_ns is None else venue_ns) / 1e9
+            not_before = max(not_before, now + found.retry_at_unix_s - unix_s)
+        if found.effect is BreakerEffect.RATE_LIMIT:
+            free_s = self._limits.refused(call.what, call.pair, sent_at=call.sent_at, now=now)
+            not_before = max(not_before, free_s)
+        if ticket is None:
+            return
+        match found.effect:
+            case None:
+                breaker.cancelled(ticket, now=now)
+            case BreakerEffect.NONE:
+                breaker.succeeded(ticket, now=now)
+            case BreakerEffect.FAILURE:
+                breaker.failed(ticket, Failure.TRANSPORT, now=now)
+            case BreakerEffect.RATE_LIMIT:
+                breaker.failed(ticket, Failure.RATE_LIMIT, now=now, not_before=not_before)
+
+    def _pause_s(self, call: _Call, found: Verdict, now: float, *, try_nonce_again: bool) -> float | None:
+        """Return the pause before another attempt, or None if there is none."""
+        settings = self._settings
+        most = settings.max_retries if found.most_retries is None else min(settings.max_retries, found.most_retries)
+        allowed = try_nonce_again or (found.may_retry and not found.nonce_refused and call.attempts <= most)
+        passes = call.what.kind in _ALWAYS_PASS or self.breaker.look(now=now) is BreakerState.CLOSED
+        if call.withdrawn or not allowed or not passes:
+            return None
+        if try_nonce_again:
+            pause_s = 0.0
+        elif found.pause_s > 0.0:
+            pause_s = self._pauses.throttled_s(call.attempts, at_least_s=found.pause_s)
+        else:
+            pause_s = self._pauses.transport_s(call.attempts)
+        if now + pause_s >= call.deadline_s or not self._budget.retry(now=now):
+            return None
+        return pause_s
+
+
+_ALWAYS_PASS = (CallKind.FAREWELL, CallKind.STATUS)

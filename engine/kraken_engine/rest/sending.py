@@ -1,0 +1,205 @@
+"""One call on the wire, and its answer as the venue's envelope or as an error.
+
+A public call is a GET; a signed one a POST whose nonce is drawn here, at the moment it leaves, for nonces have to
+arrive in the order in which they were drawn. Nothing is queued or repeated here, and nothing decides about the next
+call.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Protocol, final
+from urllib.parse import urlencode
+
+import attrs
+
+from kraken_engine.codec.rest import Envelope, decode_envelope
+from kraken_engine.codec.signing import signed_request
+from kraken_engine.control.call_queue import Urgency
+from kraken_engine.control.nonce import Held, NeedsMark, NonceSource
+from kraken_engine.errors import DecodeError, NonceRejected, NotSent, RestFailed, StoreError
+from kraken_engine.rest.operations import Operation
+from kraken_engine.rest.venue_clock import VenueClock
+from kraken_engine.rest.verdict import Verdict
+from kraken_engine.runtime import Clock
+from kraken_engine.secret import ApiKey, redacted
+from kraken_engine.wire.https import HttpAnswer, HttpClient
+
+__all__ = ["MemoryMarks", "NonceMarks", "Reply", "Sender", "SignedSender", "UnsignedSender", "snippet"]
+
+_SNIPPET_CHARACTERS = 100
+_LOOKED_AT_BYTES = 4096
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """The venue's own answer; the venue may still have refused."""
+
+    envelope: Envelope
+    received_s: float
+    """Monotonic seconds at which it had arrived."""
+
+
+class Sender(Protocol):
+    """Puts calls on the wire, one way or the other."""
+
+    async def send(self, what: Operation, fields: Mapping[str, str], *, timeout_s: float) -> Reply:
+        """Send one call and return what the venue answered.
+
+        Raises:
+            RestFailed: it did not answer; says whether it may have acted.
+        NotSent: the mark of the nonces cannot be saved.
+            DecodeError: the body was none of the venue's.
+            NonceRejected: too many nonces were refused lately; nothing was sent.
+        """
+        ...
+
+    def heard(self, found: Verdict | None) -> bool:
+        """Learn from what became of an attempt (None: it succeeded); say whether to try again with another nonce."""
+        ...
+
+
+class NonceMarks(Protocol):
+    """Where the high-water mark of each key's nonces outlives the process."""
+
+    async def mark(self, fingerprint: str) -> int:
+        """Return the mark of a key; 0 if there is none yet."""
+        ...
+
+    async def raise_mark(self, fingerprint: str, mark: int) -> None:
+        """Return once ``mark`` is durable.
+
+        Raises:
+            StoreError: perhaps it is not.
+        """
+        ...
+
+
+@final
+@attrs.define(eq=False)
+class MemoryMarks:
+    """Marks that end with the process: for keys of a simulated venue, and for questions asked once."""
+
+    _marks: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
+
+    async def mark(self, fingerprint: str) -> int:
+        """Return the mark of a key."""
+        return self._marks.get(fingerprint, 0)
+
+    async def raise_mark(self, fingerprint: str, mark: int) -> None:
+        """Remember ``mark``."""
+        self._marks[fingerprint] = max(mark, self._marks.get(fingerprint, 0))
+
+
+@final
+@attrs.frozen(eq=False)
+class UnsignedSender:
+    """Sends public calls."""
+
+    http: HttpClient
+
+    async def send(self, what: Operation, fields: Mapping[str, str], *, timeout_s: float) -> Reply:
+        """Send one call; see :class:`Sender`."""
+        target = f"{what.path}?{urlencode(fields)}" if fields else what.path
+        return _reply(what, await self.http.request(what.name, "GET", target, timeout_s=timeout_s))
+
+    def heard(self, found: Verdict | None) -> bool:  # noqa: ARG002
+        """Learn nothing: there are no nonces."""
+        return False
+
+
+@final
+@attrs.define(eq=False)
+class SignedSender:
+    """Sends calls of one key, which must be one at a time."""
+
+    http: HttpClient
+    key: ApiKey = attrs.field(repr=False)
+    nonces: NonceSource
+    marks: NonceMarks
+    clock: Clock
+    venue_clock: VenueClock
+
+    async def send(self, what: Operation, fields: Mapping[str, str], *, timeout_s: float) -> Reply:
+        """Draw a nonce, and send one call; see :class:`Sender`."""
+        nonce = await self._nonce(what)
+        request = signed_request(what.path, fields, nonce=nonce, key=self.key)
+        answer = await self.http.request(
+            what.name, "POST", request.path, headers=request.headers, body=request.body, timeout_s=timeout_s
+        )
+        return _reply(what, answer)
+
+    def heard(self, found: Verdict | None) -> bool:
+        """Learn whether the nonce was taken; a refused one is followed by a higher one, a few times."""
+        if found is None or found.nonce_accepted:
+            self.nonces.accepted()
+            return False
+        now = self.clock.now()
+        return found.nonce_refused and self.nonces.refused(now=now, venue_ns=self.venue_clock.now_ns(now=now) or 0)
+
+    async def _nonce(self, what: Operation) -> int:
+        while True:
+            drawn = self.nonces.next(self.clock.wall_ns(), now=self.clock.now(), urgent=what.urgency <= Urgency.CANCEL)
+            match drawn:
+                case int():
+                    return drawn
+                case NeedsMark(up_to=up_to):
+                    await self._raise_mark(what, up_to)
+                case Held(wait_s=wait_s):
+                    raise NonceRejected(
+                        what.name,
+                        "nonces of this key were refused again and again: does another program use it?",
+                        retryable=False,
+                        action="log_and_continue",
+                        retry_after_s=wait_s,
+                    )
+
+    async def _raise_mark(self, what: Operation, up_to: int) -> None:
+        try:
+            await self.marks.raise_mark(self.key.fingerprint, up_to)
+        except (OSError, StoreError) as error:
+            # A nonce above a mark that is not durable could be drawn again after a crash, below one the venue has seen.
+            raise NotSent(
+                what.name, f"the mark of its nonces cannot be saved, so nothing is signed: {error}"
+            ) from error
+        self.nonces.marked(up_to)
+
+
+def snippet(body: bytes) -> str:
+    """Return the beginning of a body that is no JSON, fit for a message: no markup, no secrets, one line."""
+    text = body[:_LOOKED_AT_BYTES].decode("utf-8", "replace")
+    text = _IGNORED.sub(" ", text)
+    text = " ".join(html.unescape(_TAG.sub(" ", text)).split())
+    text = redacted(text)
+    return text if len(text) <= _SNIPPET_CHARACTERS else text[:_SNIPPET_CHARACTERS] + "…"
+
+
+_IGNORED = re.compile(r"<(script|style)\b.*?(</\1>|\Z)|<!--.*?(-->|\Z)", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<[^>]*(>|\Z)")
+
+
+def _reply(what: Operation, answer: HttpAnswer) -> Reply:
+    """Return the venue's answer in an HTTP answer.
+
+    The venue says 200 to whatever it refuses; another status means that the request did not reach it, or that something
+    in between gave up on the answer. Some such answers still carry its envelope.
+    """
+    if answer.status == 200:
+        return Reply(envelope=decode_envelope(answer.body), received_s=answer.received_s)
+    try:
+        envelope = decode_envelope(answer.body)
+    except DecodeError:
+        envelope = None
+    if envelope is not None and envelope.errors:
+        return Reply(envelope=envelope, received_s=answer.received_s)
+    words = snippet(answer.body)
+    raise RestFailed(
+        what.name,
+        f"expected HTTP 200, got {answer.status}{f': {words}' if words else ''}",
+        # 4xx and 3xx come from the edge, which sent the request away; a 5xx may be the end of one that was worked on.
+        maybe_executed=answer.status >= 500,
+        status=answer.status,
+        retry_after_s=answer.retry_after_s,
+    )

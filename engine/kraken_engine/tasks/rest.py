@@ -1,0 +1,227 @@
+"""``open_rest``: the REST API as a scope, and its parts: the public one, and one for each account.
+
+::
+
+    open_public_rest()                leaving the block ends everything below it
+    ├─ HTTP connections               pooled
+    └─ background (nursery)
+       └─ REST queue "public"         breaker, pace and retries inside
+    open_private_rest()               one for each account
+    ├─ HTTP connections               one for each key: nonces must not overtake each other
+    └─ background (nursery)
+       ├─ REST queue of the key       breaker, counter, nonce order and retries inside
+       └─ REST queue of the emergency key, if there is one
+
+The connections outlive the queues, so that a farewell can still be sent while everything else ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import final
+
+import attrs
+
+from kraken_engine.codec.signing import check_key
+from kraken_engine.config import Config
+from kraken_engine.control.circuit_breaker import CircuitBreaker
+from kraken_engine.control.nonce import NonceSource
+from kraken_engine.control.rest_limits import REST_TIERS, CallCounter, PublicPace
+from kraken_engine.control.retry_budget import RetryBudget
+from kraken_engine.control.retry_pause import RetryPause
+from kraken_engine.errors import UsageError
+from kraken_engine.normalise.events import Notice
+from kraken_engine.rest.limits import AddressLimits, KeyLimits
+from kraken_engine.rest.private import PrivateRest
+from kraken_engine.rest.public import PublicRest
+from kraken_engine.rest.queue import RestQueue
+from kraken_engine.rest.sending import MemoryMarks, NonceMarks, SignedSender, UnsignedSender
+from kraken_engine.rest.venue_clock import VenueClock
+from kraken_engine.runtime import Runtime, real_runtime
+from kraken_engine.secret import ApiKey, Secret
+from kraken_engine.tasks.scope import open_background
+from kraken_engine.venue.core.accounts.settings import TEST_KEY, TEST_SECRET
+from kraken_engine.venue.shells.memory import MemoryNetwork
+from kraken_engine.venue.shells.server import VenueSettings, open_venue
+from kraken_engine.wire.endpoints import parse_endpoint
+from kraken_engine.wire.https import open_http
+from kraken_engine.wire.tls import client_context
+
+__all__ = ["Rest", "open_private_rest", "open_public_rest", "open_rest"]
+
+Notify = Callable[[Notice], None]
+
+
+@final
+@attrs.frozen(eq=False)
+class Rest:
+    """An open REST client; made by :func:`open_rest`."""
+
+    public: PublicRest
+    _private: PrivateRest | None = None
+
+    @property
+    def private(self) -> PrivateRest:
+        """What the key may ask and do.
+
+        Raises:
+            UsageError: it was opened without a key.
+        """
+        if self._private is None:
+            raise UsageError("rest: expected a key for private operations, it was opened without one")
+        return self._private
+
+
+@asynccontextmanager
+async def open_rest(
+    config: Config,
+    *,
+    runtime: Runtime | None = None,
+    key: ApiKey | None = None,
+    emergency_key: ApiKey | None = None,
+    tier: str = "starter",
+    marks: NonceMarks | None = None,
+    notify: Notify | None = None,
+) -> AsyncGenerator[Rest]:
+    """Open the REST API of ``config`` for as long as the block lasts; private operations if there is a key.
+
+    Nothing is sent before the first call.
+
+    Args:
+        config: The settings; ``Config.simulated()`` brings a venue of its own, and the key of its test account.
+        runtime: The world to run in; the real one when not given.
+        key: Of the account.
+        emergency_key: For cancels alone.
+        tier: Of the account: ``starter``, ``intermediate`` or ``pro``.
+        marks: Where nonces are remembered beyond this process. Without them they rise with the wall clock alone, which
+            is enough only as long as nobody sets it back between two processes.
+        notify: Told of changes of the circuit breakers; must not wait.
+
+    Raises:
+        ConfigError: the settings, or the key, cannot work.
+        EngineFailed: a background task failed; the body was cancelled.
+    """
+    runtime = runtime or real_runtime()
+    async with AsyncExitStack() as stack:
+        if config.venue is not None:
+            runtime = attrs.evolve(runtime, network=MemoryNetwork())
+            simulated = config.venue
+            settings = VenueSettings(symbols=simulated.symbols, rate=simulated.rate, seed=simulated.seed)
+            venue = await stack.enter_async_context(open_venue(runtime, settings))
+            config = attrs.evolve(config, rest=attrs.evolve(config.rest, base_url=venue.rest_url))
+            if key is None:
+                key, tier = ApiKey(key=Secret(TEST_KEY), secret=Secret(TEST_SECRET)), "intermediate"
+        budget = RetryBudget(config.retry)
+        public = await stack.enter_async_context(open_public_rest(config, runtime, notify=notify, budget=budget))
+        private: PrivateRest | None = None
+        if key is not None:
+            private = await stack.enter_async_context(
+                open_private_rest(
+                    config,
+                    runtime,
+                    public,
+                    key=key,
+                    emergency_key=emergency_key,
+                    tier=tier,
+                    marks=marks,
+                    notify=notify,
+                    budget=budget,
+                )
+            )
+        yield Rest(public, private)
+
+
+@asynccontextmanager
+async def open_public_rest(
+    config: Config, runtime: Runtime, *, notify: Notify | None = None, budget: RetryBudget | None = None
+) -> AsyncGenerator[PublicRest]:
+    """Open the public operations for as long as the block lasts; see :func:`open_rest`.
+
+    ``budget``: of retries, when there is more of the process than this.
+    """
+    endpoint = parse_endpoint(config.rest.base_url, "http")
+    if endpoint.tls:
+        client_context(config.wire, runtime.files)  # an unusable certificate is a mistake now, not a failing call later
+    venue_clock = VenueClock()
+    async with open_http(runtime, endpoint, config.wire, config.rest) as http:
+        queue = RestQueue(
+            "public",
+            sender=UnsignedSender(http),
+            limits=AddressLimits(PublicPace()),
+            breaker=CircuitBreaker(config.breaker),
+            budget=budget or RetryBudget(config.retry),
+            settings=config.rest,
+            clock=runtime.clock,
+            venue_clock=venue_clock,
+            pauses=RetryPause(config.retry, runtime.fork_rng("rest public")),
+            concurrency=config.rest.max_connections,
+            notify=notify or _to_nobody,
+        )
+        async with open_background("the public REST API") as nursery:
+            await nursery.start(queue.run)
+            yield PublicRest(queue, runtime.clock, venue_clock)
+
+
+@asynccontextmanager
+async def open_private_rest(
+    config: Config,
+    runtime: Runtime,
+    public: PublicRest,
+    *,
+    key: ApiKey,
+    name: str = "main",
+    emergency_key: ApiKey | None = None,
+    tier: str = "starter",
+    marks: NonceMarks | None = None,
+    notify: Notify | None = None,
+    budget: RetryBudget | None = None,
+) -> AsyncGenerator[PrivateRest]:
+    """Open the private operations of one account for as long as the block lasts; see :func:`open_rest`.
+
+    ``name``: of the account, for messages. ``public``: for the venue's tables of names.
+    """
+    check_key(key)
+    if emergency_key is not None:
+        check_key(emergency_key)
+    marks = marks or MemoryMarks()
+    budget = budget or RetryBudget(config.retry)
+    endpoint = parse_endpoint(config.rest.base_url, "http")
+    async with AsyncExitStack() as stack:
+
+        async def make(name: str, key: ApiKey) -> RestQueue:
+            http = await stack.enter_async_context(
+                open_http(runtime, endpoint, config.wire, config.rest, max_connections=1)
+            )
+            nonces = NonceSource(await marks.mark(key.fingerprint), config.nonce)
+            return RestQueue(
+                name,
+                sender=SignedSender(http, key, nonces, marks, runtime.clock, public.venue_clock),
+                limits=KeyLimits(CallCounter(REST_TIERS[tier], config.rest.rate_limit_buffer)),
+                breaker=CircuitBreaker(config.breaker),
+                budget=budget,
+                settings=config.rest,
+                clock=runtime.clock,
+                venue_clock=public.venue_clock,
+                pauses=RetryPause(config.retry, runtime.fork_rng(f"rest {name}")),
+                concurrency=1,
+                notify=notify or _to_nobody,
+            )
+
+        queue = await make(name, key)
+        emergency = None if emergency_key is None else await make(f"{name} (emergency key)", emergency_key)
+        async with open_background(f"the REST API of account {name}") as nursery:
+            await nursery.start(queue.run)
+            if emergency is not None:
+                await nursery.start(emergency.run)
+            yield PrivateRest(
+                queue,
+                public,
+                emergency=emergency,
+                allow_add_order=config.rest.allow_add_order,
+                fingerprint=key.fingerprint,
+            )
+
+
+def _to_nobody(_: Notice) -> None:
+    """Tell nobody."""
