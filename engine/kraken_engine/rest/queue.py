@@ -210,7 +210,7 @@ class RestQueue:
             raise call.error
         return cast("_T", call.value)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def serve_calls(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the queue until cancelled; then whoever still waits is told that it is closed.
 
         Afterwards only farewells are sent, each by whoever asks for it: they are for the very end.

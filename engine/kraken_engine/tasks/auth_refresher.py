@@ -103,7 +103,7 @@ class AuthRefresher:
         """A session works with ``token``."""
         self._lifetime.accepted(token)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def keep_ready(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Renew the token until cancelled. The first one is fetched when somebody wants it, not before."""
         task_status.started()
         while True:
@@ -185,5 +185,5 @@ async def open_auth_refresher(
         notify=notify,
     )
     async with open_background(f"the auth refresher of account {account}") as nursery:
-        await nursery.start(refresher.run)
+        await nursery.start(refresher.keep_ready)
         yield refresher

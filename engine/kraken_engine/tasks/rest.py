@@ -159,7 +159,7 @@ async def open_public_rest(
             notify=notify or _to_nobody,
         )
         async with open_background("the public REST API") as nursery:
-            await nursery.start(queue.run)
+            await nursery.start(queue.serve_calls)
             yield PublicRest(queue, runtime.clock, venue_clock)
 
 
@@ -211,9 +211,9 @@ async def open_private_rest(
         queue = await make(name, key)
         emergency = None if emergency_key is None else await make(f"{name} (emergency key)", emergency_key)
         async with open_background(f"the REST API of account {name}") as nursery:
-            await nursery.start(queue.run)
+            await nursery.start(queue.serve_calls)
             if emergency is not None:
-                await nursery.start(emergency.run)
+                await nursery.start(emergency.serve_calls)
             yield PrivateRest(
                 queue,
                 public,
