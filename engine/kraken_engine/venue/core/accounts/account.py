@@ -61,6 +61,8 @@ class Account:
     """The last 20,000, in the order in which they closed."""
     fills: deque[AccountFill] = attrs.field(factory=lambda: deque[AccountFill](maxlen=FILLS_KEPT))
     """The last 50,000, oldest first."""
+    filled: int = 0
+    """Executions in all."""
     cancel_at_ns: int | None = None
     """When the dead man's switch cancels every order, wall time; None: it is off."""
     _counters: dict[str, LeakyCounter] = attrs.field(factory=dict[str, LeakyCounter], init=False)
@@ -81,6 +83,10 @@ class Account:
         if counter is None:
             counter = self._counters[symbol] = LeakyCounter(self.tier.trade_most, self.tier.trade_decay)
         return counter
+
+    def counters(self, wall_ns: int) -> dict[str, float]:
+        """Return where the trading counter of every pair stands that was ever used."""
+        return {symbol: counter.value(wall_ns) for symbol, counter in self._counters.items()}
 
     def by_client_id(self, cl_ord_id: str) -> AccountOrder | None:
         """Return the open order that the client calls so."""
@@ -154,6 +160,7 @@ class Account:
         )
         order.fills.append(done)
         self.fills.append(done)
+        self.filled += 1
         self._report(order, "trade", done)
         for entry in booked:
             self.watcher.booked(self, entry)

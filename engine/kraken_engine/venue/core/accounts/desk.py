@@ -23,7 +23,7 @@ from kraken_engine.venue.core.market import TOP, TradingMode
 from kraken_engine.venue.core.matching import BID, Fill
 from kraken_engine.venue.core.timestamps import NS_PER_S
 
-__all__ = ["Desk"]
+__all__ = ["USER", "Desk"]
 
 USER = "User requested"
 POST_ONLY = "Post only order"

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from kraken_engine.venue.core.accounts.channels import PrivateChannels, Way
 from kraken_engine.venue.core.accounts.desk import Desk
+from kraken_engine.venue.core.accounts.operator import Operator
 from kraken_engine.venue.core.accounts.private_gateway import PrivateGateway, PrivateRequestFaults
 from kraken_engine.venue.core.accounts.registry import Accounts
 from kraken_engine.venue.core.accounts.rest_account import account_endpoints
@@ -14,6 +15,7 @@ from kraken_engine.venue.core.accounts.rest_funding import funding_endpoints
 from kraken_engine.venue.core.accounts.rest_history import history_endpoints
 from kraken_engine.venue.core.accounts.rest_trading import trading_endpoints
 from kraken_engine.venue.core.accounts.settings import AccountSettings
+from kraken_engine.venue.core.accounts.truth import AccountTruth
 from kraken_engine.venue.core.agenda import Happening
 from kraken_engine.venue.core.delivery import Delivery
 from kraken_engine.venue.core.listing import Listing
@@ -59,6 +61,15 @@ class PrivateSide:
         self.channels = PrivateChannels(delivery, stamps, clockwork.wall_ns, faults)
         self.accounts = Accounts(clockwork.seed, {asset.code: asset for asset in names.assets}, self.channels)
         self.desk = Desk(listings, clockwork.at_wall)
+        self.truth = AccountTruth(self.accounts)
+        self.operator = Operator(
+            self.accounts,
+            self.desk,
+            listings,
+            seed=clockwork.seed,
+            wall_ns=clockwork.wall_ns,
+            at_wall=clockwork.at_wall,
+        )
         self.gateway = PrivateGateway(
             self.accounts,
             self.channels,
