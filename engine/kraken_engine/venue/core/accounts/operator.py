@@ -147,7 +147,11 @@ class Operator:
         return placed
 
     def fill(self, name: str, *, count: int = 1, percent: int = 100, order_id: str | None = None) -> int:
-        """Let the crowd take ``percent`` of what is left of the oldest ``count`` open orders, or of one; say how many."""
+        """Let the crowd take ``percent`` of what is left of the oldest ``count`` open orders, or of one.
+
+        Returns:
+            How many orders that were.
+        """
         if not 1 <= percent <= 100:
             raise UsageError(f"percent: expected 1 to 100, got {percent}")
         account = self._accounts.named(name)
