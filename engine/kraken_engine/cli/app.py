@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError
 
 from kraken_engine.cli.demo import demo
 from kraken_engine.cli.doctor import doctor
+from kraken_engine.cli.errors import errors
 from kraken_engine.cli.output import OutputFailed
 from kraken_engine.cli.replay import replay
 from kraken_engine.cli.sim import sim
@@ -44,7 +45,7 @@ app = App(
     exit_on_error=False,
     suppress_keyboard_interrupt=False,
 )
-for _command in (demo, venue, watch, replay, sim, doctor):
+for _command in (demo, venue, watch, replay, sim, doctor, errors):
     app.command(_command)
 
 
