@@ -167,10 +167,16 @@ class AccountFaults(FaultLog):
         """End what waits, and give keys back what they had; tokens and nonces that are gone stay gone."""
         self._private.clear()
         self._held.clear()
+        self.restore_keys()
         for key in self._venue.accounts.api_keys.values():
-            key.deleted = False
-            key.permissions = set(key.settings.permissions)
             key.locked_until_ns = -1
+
+    def restore_keys(self, account: str | None = None) -> None:
+        """Give the keys of an account back what they may, and themselves."""
+        for name in self._accounts_named(account):
+            for key in self._venue.accounts.keys_of(name):
+                key.deleted = False
+                key.permissions = set(key.settings.permissions)
 
     # What the private gateway asks while a subscription is made, and the channels for each frame.
 
