@@ -89,14 +89,14 @@ def _worth(account: Account, quote: Asset, names: Names) -> tuple[int, int]:
 def _key_info(call: PrivateCall) -> object:
     key = call.key
     return {
-        "api_key_name": key.settings.name,
-        "api_key": key.settings.key,
+        "apiKeyName": key.settings.name,
+        "apiKey": key.settings.key,
         "nonce": str(key.last_nonce),
-        "nonce_window": "0",
+        "nonceWindow": "0",
         "permissions": [name for name in key.settings.permissions if name in key.permissions],
-        "ip_allowlist": [],
-        "valid_until": "0",
-        "query_from": "0",
-        "query_to": "0",
-        "last_used": str((key.last_used_ns or 0) // NS_PER_S),
+        "ipAllowlist": [],
+        "validUntil": "0",
+        "queryFrom": "0",
+        "queryTo": "0",
+        "lastUsed": str((key.last_used_ns or 0) // NS_PER_S),
     }
