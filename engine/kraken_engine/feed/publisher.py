@@ -16,7 +16,6 @@ from kraken_engine.feed.topics import HEALTH_KEY
 from kraken_engine.normalise.account_events import BalanceUpdate, OrderUpdate
 from kraken_engine.normalise.events import (
     AccountEvent,
-    Candle,
     Event,
     InstrumentUpdate,
     Live,
@@ -26,6 +25,7 @@ from kraken_engine.normalise.events import (
     Trade,
 )
 from kraken_engine.state.freshness import Freshness, StreamKey
+from kraken_engine.state.gate import Gate
 
 __all__ = ["ACCOUNT_STREAMS", "Publisher"]
 
@@ -40,54 +40,44 @@ class Publisher:
     """Fans events out to subscriptions and keeps the newest value of every stream."""
 
     def __init__(self) -> None:
-        self.freshness = Freshness()
         self.published = 0
         """Market data events published so far."""
-        self._latest: dict[StreamKey, MarketEvent] = {}
+        self._gate = Gate(self._tell)
         self._refused: dict[StreamKey, Refused] = {}
-        self._withheld: dict[StreamKey, dict[str, MarketEvent]] = {}
         self._readers: dict[StreamKey, list[Subscription]] = {}
         self._touched: dict[Subscription, None] = {}
         self._closed = False
         self._observers: list[Callable[[StreamKey, Event], None]] = []
         self._greetings: dict[str, Callable[[StreamKey], Iterable[Event]]] = {}
 
+    @property
+    def freshness(self) -> Freshness:
+        """Which streams are current."""
+        return self._gate.freshness
+
     def publish(self, key: StreamKey, event: Event) -> None:
         """Publish what happened to the stream ``key``; readers run after :meth:`flush`."""
-        for told in self.freshness.receive(key, event):
-            self._tell(key, told)
-        if self.freshness.is_held(key) and isinstance(event, MarketEvent):
-            self._latest[key] = event
-            # The newest is all that readers miss, but for candles: of each the last state.
-            self._withheld.setdefault(key, {})[event.interval_begin if isinstance(event, Candle) else ""] = event
+        self._gate.publish(key, event)
 
     def hold(self, key: StreamKey, why: str, *, now: float) -> None:
         """Withhold the values of a stream from its readers, since they come late."""
-        for told in self.freshness.hold(key, why, now=now):
-            self._tell(key, told)
+        self._gate.hold(key, why, now=now)
 
     def release(self, key: StreamKey, *, now: float) -> None:
         """End :meth:`hold`; readers get what was withheld, or the value they have once more, unless more is wrong."""
-        withheld = self._withheld.pop(key, {})
-        live = list(self.freshness.release(key, now=now))
-        if live:
-            for event in (*live, *(withheld.values() or [self._latest[key]])):
-                self._tell(key, event)
+        self._gate.release(key, now=now)
 
     def end_hold(self, key: StreamKey) -> None:
         """Forget what was withheld: another source takes over, and this one is not late."""
-        self._withheld.pop(key, None)
-        self.freshness.end_hold(key)
+        self._gate.end_hold(key)
 
     def suspect(self, key: StreamKey, why: str, *, now: float) -> None:
         """Mark a stream stale because its source went quiet."""
-        for told in self.freshness.suspect(key, why, now=now):
-            self._tell(key, told)
+        self._gate.suspect(key, why, now=now)
 
     def lose(self, key: StreamKey, why: str, *, now: float) -> None:
         """Mark a stream stale because updates were, or may have been, lost."""
-        for told in self.freshness.lose(key, why, now=now):
-            self._tell(key, told)
+        self._gate.lose(key, why, now=now)
 
     def announce(self, notice: Notice) -> None:
         """Publish a notice that concerns no single stream (a line, the venue's state)."""
@@ -142,14 +132,12 @@ class Publisher:
 
     def latest(self, key: StreamKey) -> MarketEvent | None:
         """Return the newest value of ``key``, current or not."""
-        return self._latest.get(key)
+        return self._gate.latest.get(key)
 
     def forget(self, key: StreamKey) -> None:
         """Drop the value of a stream that is not subscribed any more, so that nobody takes it for current."""
-        self._latest.pop(key, None)
         self._refused.pop(key, None)
-        self._withheld.pop(key, None)
-        self.freshness.forget(key)
+        self._gate.forget(key)
 
     def stale(self, key: StreamKey) -> Stale | None:
         """Return why values of ``key`` may not be trusted now; None: they may, or there are none yet."""
@@ -177,7 +165,7 @@ class Publisher:
             self._greet(subscription, key)
             return
         stale = self.freshness.stale(key)
-        value = self._latest.get(key)
+        value = self._gate.latest.get(key)
         refused = self._refused.get(key)
         if stale is not None:
             subscription.offer(key, stale)
@@ -218,7 +206,6 @@ class Publisher:
 
     def _tell(self, key: StreamKey, event: Event) -> None:
         if isinstance(event, MarketEvent):
-            self._latest[key] = event
             self.published += 1
         elif isinstance(event, Refused) and event.final:
             self._refused[key] = event

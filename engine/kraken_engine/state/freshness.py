@@ -124,6 +124,11 @@ class Freshness:
         staleness = self._stale.get(key)
         return None if staleness is None else staleness.stale
 
+    def is_lost(self, key: StreamKey) -> bool:
+        """Return whether ``key`` is stale because updates are missing, rather than late or not heard of."""
+        staleness = self._stale.get(key)
+        return staleness is not None and staleness.lost
+
     def is_live(self, key: StreamKey) -> bool:
         """Return whether the last value of ``key`` is current."""
         return key in self._live

@@ -176,7 +176,7 @@ def test_fault_37_a_symbol_nobody_asked_for_is_ignored_and_counted() -> None:
 
     async def scenario(scene: Scene) -> None:
         start, before = scene.now, undecodable(scene)
-        view = scene.market._line.views["book"]
+        view = scene.market.pool.lines[0].views["book"]
         ignored = view.unsubscribed
         symbols = ("SOL/USD", "NO/SUCH", "\\u001b[31m\\nfake log line", "x" * 10_000)
         for symbol in symbols:
@@ -189,7 +189,7 @@ def test_fault_37_a_symbol_nobody_asked_for_is_ignored_and_counted() -> None:
         for symbol in scene.symbols:
             scene.assert_untouched(symbol, start)
         assert undecodable(scene) == before
-        known = {str(part) for key in scene.market.publisher._latest for part in key}
+        known = {str(part) for key in scene.market.publisher._gate.latest for part in key}
         assert not known & {"SOL/USD", "NO/SUCH"}
 
     run_in_world(scenario)
