@@ -17,6 +17,10 @@ No checksum covers the levels beyond the tenth. Every ``deep_resnapshot_s`` a bo
 without being dropped: consumers keep what verified until the snapshot takes its place, which is a matter of two round
 trips. A snapshot that is not there within :data:`REFRESH_TOLERANCE_S` makes it a loss like any other.
 
+Where several lines bring the book, each has a synchronisation of its own, whose book may be a
+:class:`~kraken_engine.state.book_log.Replica`: what another line has brought already is no news, and is not shown again
+unless somebody has to hear it.
+
 Knows nothing of sockets, of other symbols, or of silence on the line, which is not its loss to judge.
 """
 
@@ -35,8 +39,9 @@ from kraken_engine.errors import Stale, shown
 from kraken_engine.model import Instrument, Integrity, Source
 from kraken_engine.normalise.book_view import VERIFIED_LEVELS, BookUpdate, BookView
 from kraken_engine.normalise.events import Event, Gap, Live
+from kraken_engine.state.book_log import Replica
 from kraken_engine.state.order_book import BookFault, ChecksumMismatch, OrderBook
-from kraken_engine.state.venue_time import VenueTimeFloor, is_venue_time
+from kraken_engine.state.venue_time import WENT_BACK, VenueTimeFloor, is_venue_time
 
 __all__ = [
     "DOUBT_TOLERANCE_S",
@@ -79,6 +84,8 @@ class Resubscribe:
 
     symbol: str
     reason: str
+    alarm: bool = False
+    """Whether somebody should look at the symbol, though its readers lose nothing."""
 
 
 Action = Publish | Resubscribe
@@ -113,8 +120,12 @@ class BookSync:
     symbol: str
     depth: int
     settings: SubscriptionSettings
+    replica: Replica | None = None
+    """The book, where other lines bring it as well; None: this line's own."""
+    loud: bool = False
+    """Whether states are to be shown even though another line brought them first."""
     state: SyncState = attrs.field(default=SyncState.AWAITING_SNAPSHOT, init=False)
-    _book: OrderBook = attrs.field(init=False, repr=False)
+    _book: OrderBook | Replica = attrs.field(init=False, repr=False)
     _shown: BookView | None = attrs.field(default=None, init=False, repr=False)
     _floor: VenueTimeFloor = attrs.field(factory=VenueTimeFloor, init=False, repr=False)
     _loss: Gap | None = attrs.field(default=None, init=False, repr=False)
@@ -140,7 +151,7 @@ class BookSync:
     _resyncs: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._book = OrderBook(self.symbol, self.depth)
+        self._book = OrderBook(self.symbol, self.depth) if self.replica is None else self.replica
         self._place = crc32(self.symbol.encode()) / 2**32
         self._storm = _StormGuard(self.settings)
 
@@ -173,6 +184,29 @@ class BookSync:
             resyncs=self._resyncs,
         )
 
+    @property
+    def progress(self) -> str | None:
+        """The venue's time of the last message this line brought, verified; None: it has no book."""
+        return None if self.replica is None else self.replica.venue_time
+
+    def passes(self, data: BookData, *, now: float) -> bool:
+        """Return whether ``data``, the very object another line brought, is all this line was to bring next.
+
+        Then it has been applied and shown, and there is nothing to do.
+        """
+        replica = self.replica
+        if (
+            self.loud
+            or replica is None
+            or self.state is not SyncState.LIVE
+            or self._doubt_due is not None
+            or not replica.passes(data)
+        ):
+            return False
+        self._verified += 1
+        self._verified_s = now
+        return True
+
     def receive(self, data: BookData, *, snapshot: bool, now: float) -> Sequence[Action]:
         """Apply one element of a book message received at ``now``."""
         if not snapshot and not self._book.is_verified:
@@ -181,7 +215,7 @@ class BookSync:
             return ()
         try:
             _check_time(data.timestamp)
-            self._book.apply(data, snapshot=snapshot)
+            news = self._book.apply(data, snapshot=snapshot)
         except BookFault as fault:
             if isinstance(fault, ChecksumMismatch):
                 self._mismatched += 1
@@ -195,6 +229,14 @@ class BookSync:
         if snapshot:
             self._snapshot_due = self._resubscribe_due = None
             self._plan_refresh(now)
+        if self.replica is not None and self.replica.doubt is not None:
+            return (*self._judge(data, snapshot=snapshot, news=news, now=now), *self._resolve_doubt(now))
+        return self._judge(data, snapshot=snapshot, news=news, now=now)
+
+    def _judge(self, data: BookData, *, snapshot: bool, news: bool, now: float) -> Sequence[Action]:
+        """Decide whether the state that ``data`` made is to be shown."""
+        if not news and not self.loud and self.state is SyncState.LIVE and self._doubt_due is None:
+            return ()
         behind = self._floor.is_behind(data.timestamp)
         if not behind and not self._book.crossed:
             self._doubt_due = None
@@ -274,6 +316,16 @@ class BookSync:
         gap = attrs.evolve(self._loss, at_s=now, end_s=now)
         return (Publish(gap), live, Publish(update))
 
+    def _resolve_doubt(self, now: float) -> Sequence[Action]:
+        """Ask for a fresh snapshot, without dropping a book of which only levels beyond the checksum are in doubt."""
+        assert self.replica is not None
+        reason, self.replica.doubt = self.replica.doubt, None
+        if self._refreshing or reason is None:
+            return ()
+        self._refreshing = True
+        self._refresh_due = now + REFRESH_TOLERANCE_S
+        return (Resubscribe(symbol=self.symbol, reason=reason, alarm=True),)
+
     def _end_doubt(self, now: float) -> Sequence[Action]:
         since = now if self._doubt_due is None else self._doubt_due - DOUBT_TOLERANCE_S
         if self._book.crossed:
@@ -281,7 +333,7 @@ class BookSync:
         # Nothing newer came: the venue's clock itself went back, and waiting for it would never end. Consumers are
         # told by Stale and Gap, after which times may start lower.
         self._floor.reset()
-        return self._resync(f"venue time went back for {DOUBT_TOLERANCE_S:g} s", since=since, now=now)
+        return self._resync(f"{WENT_BACK} for {DOUBT_TOLERANCE_S:g} s", since=since, now=now)
 
     def _plan_refresh(self, now: float) -> None:
         self._refreshing = False

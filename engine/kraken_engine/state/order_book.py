@@ -20,7 +20,7 @@ from zlib import crc32
 from kraken_engine.codec.numbers import MAX_DIGITS, Scale, decimal_of
 from kraken_engine.codec.ws_v2 import BookData, Level
 from kraken_engine.errors import DecodeError, ProtocolError, Stale
-from kraken_engine.normalise.book_view import VERIFIED_LEVELS, BookView
+from kraken_engine.normalise.book_view import VERIFIED_LEVELS, BookView, Witness
 
 __all__ = ["BookFault", "ChecksumMismatch", "OrderBook"]
 
@@ -84,8 +84,11 @@ class OrderBook:
         """
         self._instrument = (price_decimals, qty_decimals)
 
-    def apply(self, data: BookData, *, snapshot: bool) -> None:
+    def apply(self, data: BookData, *, snapshot: bool) -> bool:
         """Replace (``snapshot``) or change the book, then verify it.
+
+        Returns:
+            Whether this made a state that was not known before: True, always, for a book that nobody else makes.
 
         Raises:
             ChecksumMismatch: the result is not the venue's book.
@@ -110,6 +113,24 @@ class OrderBook:
             self.clear()
             raise ChecksumMismatch(f"checksum: the venue has {data.checksum}, this book had {checksum}")
         self._checksum = checksum
+        return True
+
+    def copy(self) -> OrderBook:
+        """Return a book in the same state that goes its own way from here."""
+        twin = OrderBook(self.symbol, self.depth)
+        twin._asks.take(self._asks)
+        twin._bids.take(self._bids)
+        twin._checksum, twin._instrument = self._checksum, self._instrument
+        twin._price, twin._qty = self._price, self._qty
+        return twin
+
+    def same_levels(self, other: OrderBook) -> bool:
+        """Return whether both books have the same levels, those that no checksum covers included."""
+        return (
+            self.precision == other.precision
+            and self._asks.same_levels(other._asks)
+            and self._bids.same_levels(other._bids)
+        )
 
     def clear(self) -> None:
         """Drop every level; only a snapshot fills the book again."""
@@ -117,8 +138,12 @@ class OrderBook:
         self._asks.clear()
         self._bids.clear()
 
-    def view(self) -> BookView:
+    def view(self, *, witness: Witness | None = None, position: int = 0) -> BookView:
         """Return the present book as an immutable value.
+
+        Args:
+            witness: knows how far a second line agrees with this book, levels beyond the checksum included ...
+            position: ... and this is how far it has to agree for this view.
 
         Raises:
             Stale: there is no verified book.
@@ -132,6 +157,8 @@ class OrderBook:
             crossed=self.crossed,
             raw_bids=tuple(self._bids.levels),
             raw_asks=tuple(self._asks.levels),
+            witness=witness,
+            position=position,
         )
 
     def _begin(self, data: BookData, *, snapshot: bool) -> None:
@@ -164,6 +191,13 @@ class _Side:
         """The levels as received."""
         self.text = b""
         """The checksum's text of the whole side."""
+
+    def same_levels(self, other: _Side) -> bool:
+        return self.keys == other.keys and self.tokens == other.tokens
+
+    def take(self, other: _Side) -> None:
+        self.keys, self.tokens, self.levels = other.keys.copy(), other.tokens.copy(), other.levels.copy()
+        self.text = other.text
 
     def clear(self) -> None:
         self.keys.clear()

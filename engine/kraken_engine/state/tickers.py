@@ -11,7 +11,7 @@ import attrs
 
 from kraken_engine.errors import Stale
 from kraken_engine.normalise.events import Event, TickerUpdate
-from kraken_engine.state.venue_time import VenueTimeFloor
+from kraken_engine.state.venue_time import WENT_BACK, VenueTimeFloor
 
 __all__ = ["BEHIND_TOLERANCE_S", "LatestTicker"]
 
@@ -39,7 +39,7 @@ class LatestTicker:
             if now - self._behind_since < BEHIND_TOLERANCE_S:
                 self.outdated += 1
                 return ()
-            notices = (Stale("ticker", self.symbol, "venue time went back", since_s=self._behind_since),)
+            notices = (Stale("ticker", self.symbol, WENT_BACK, since_s=self._behind_since),)
         self._behind_since = None
         self._floor.raise_to(update.venue_time)
         self.latest = update

@@ -10,7 +10,10 @@ import re
 
 import attrs
 
-__all__ = ["VenueTimeFloor", "is_venue_time"]
+__all__ = ["WENT_BACK", "VenueTimeFloor", "is_before", "is_venue_time"]
+
+WENT_BACK = "venue time went back"
+"""How readers are told that the venue's own clock was set back: after that, times may start lower."""
 
 _RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
 
@@ -18,6 +21,13 @@ _RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.A
 def is_venue_time(text: str) -> bool:
     """Return whether ``text`` has the form of the venue's timestamps (``2026-07-07T23:00:03.947173Z``)."""
     return _RFC3339_UTC.fullmatch(text) is not None
+
+
+def is_before(one: str, other: str) -> bool:
+    """Return whether the venue's time ``one`` lies before ``other``."""
+    if len(one) == len(other):
+        return one < other
+    return one.rstrip("Z") < other.rstrip("Z")
 
 
 @attrs.define
