@@ -32,6 +32,7 @@ __all__ = [
     "LivenessSettings",
     "NonceSettings",
     "PerformanceSettings",
+    "PoolSettings",
     "ReconciliationSettings",
     "RestSettings",
     "RetrySettings",
@@ -283,6 +284,29 @@ class ReconciliationSettings:
     """Answers that did not add up to one snapshot, before a fresh snapshot is asked for."""
     most_waiting: int = attrs.field(default=10_000, validator=_at_least_1)
     """Execution reports that may wait for REST; more, and a fresh snapshot has to do without them."""
+
+
+@attrs.frozen(kw_only=True)
+class PoolSettings:
+    """How many lines there are, and how many of them bring the same."""
+
+    max_connections: int = attrs.field(default=3, validator=_at_least_1)
+    """Connections at a time, the private one included: one less of them, but at least one, bring market data."""
+    redundancy: int = attrs.field(default=2, validator=_at_least_1)
+    """Lines on which each stream is subscribed; no more than there are."""
+    watch_s: float = attrs.field(default=0.25, validator=_positive)
+    """Time between two comparisons of the lines."""
+    mute_after_s: float = attrs.field(default=1.5, validator=_positive)
+    """A subscription that brings nothing for so long, while another line does, is mute and has to be healed."""
+    heal_patience_s: float = attrs.field(default=5.0, validator=_positive)
+    """How long a mute subscription has to come back before something stronger is tried."""
+    rotation_timeout_s: float = attrs.field(default=20.0, validator=_positive)
+    """How long the replacement of a line has to bring all that the line brings; else the line stays."""
+
+    @property
+    def market_lines(self) -> int:
+        """Lines of market data."""
+        return max(1, self.max_connections - 1)
 
 
 @attrs.frozen(kw_only=True)
@@ -549,6 +573,7 @@ class Config:
     subscriptions: SubscriptionSettings = attrs.field(
         factory=SubscriptionSettings, validator=_instance(SubscriptionSettings)
     )
+    pool: PoolSettings = attrs.field(factory=PoolSettings, validator=_instance(PoolSettings))
     feed: FeedSettings = attrs.field(factory=FeedSettings, validator=_instance(FeedSettings))
     rest: RestSettings = attrs.field(factory=RestSettings, validator=_instance(RestSettings))
     breaker: BreakerSettings = attrs.field(factory=BreakerSettings, validator=_instance(BreakerSettings))

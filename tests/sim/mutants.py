@@ -19,8 +19,10 @@ from kraken_engine.feed.subscription import Subscription
 from kraken_engine.normalise import book_view
 from kraken_engine.normalise.events import Event, Live, Trade
 from kraken_engine.sim.clock import WALL_START_NS
-from kraken_engine.state import channels, order_book
+from kraken_engine.state import order_book
+from kraken_engine.state.book_channel import BookChannel
 from kraken_engine.state.book_sync import BookSync
+from kraken_engine.state.channel_view import SimpleChannel
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import Subscriptions
 from kraken_engine.state.trades import TradeSequence
@@ -44,7 +46,7 @@ def checksum_not_checked(patch: pytest.MonkeyPatch) -> None:
 
 def line_loss_not_told(patch: pytest.MonkeyPatch) -> None:
     """When a connection ends, nobody calls its streams stale."""
-    for view in (channels.BookChannel, channels._Simple):
+    for view in (BookChannel, SimpleChannel):
         patch.setattr(view, "lose", lambda *_, **__: [])
 
 

@@ -324,7 +324,7 @@ def test_museum_12_updates_in_flight_between_unsubscribe_and_snapshot_spoil_noth
         scene.fault("corrupt_checksum", symbol=symbol, session=scene.session)
         await scene.until(lambda: told(scene, Gap, symbol, start), 10.0)
         await trio.sleep(5)
-        sync = scene.market._line.books.sync(symbol)
+        sync = scene.market.pool.lines[0].books.sync(symbol)
         assert sync is not None
         assert sync.statistics().dropped_before_snapshot >= 1
         assert sync.statistics().resyncs == 1
@@ -479,7 +479,7 @@ def test_museum_22_a_candle_that_is_still_forming_is_never_taken_for_a_closed_on
         for begin, states in itertools.groupby(candles, key=lambda candle: candle.interval_begin):
             counts = [candle.trades for candle in states]
             assert counts == sorted(counts), begin
-        series = scene.market._line.views["ohlc"]._streams[("ohlc", symbol, 1)]  # type: ignore[attr-defined]  # inner
+        series = scene.market.pool.lines[0].views["ohlc"]._streams[("ohlc", symbol, 1)]  # type: ignore[attr-defined]  # inner
         true = scene.world.exchange._listings[symbol].candles[1].rows(WALL_START_NS // 10**9 + int(scene.now))
         final = {row.begin_s: row.trades for row in true}
         closed = [candle for candle in series.closed if candle.interval_begin in set(begins)]

@@ -89,7 +89,7 @@ def test_a_market_cancelled_at_any_step_leaves_in_a_second_and_leaves_nothing_be
 
 
 def _scenario(act: Act, seed: int) -> Scenario:
-    config = Config(subscriptions=attrs.evolve(Config().subscriptions, grace_s=0.5))
+    config = attrs.evolve(WorldSettings().config, subscriptions=attrs.evolve(Config().subscriptions, grace_s=0.5))
 
     async def scenario(victim: Victim) -> None:
         async with open_world(seed, attrs.evolve(SETTINGS, config=config)) as world:

@@ -7,13 +7,26 @@ attempt, whichever line makes it, first gets its starting time here. Knows nothi
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import attrs
 
 from kraken_engine.config import BackoffSettings
 
-__all__ = ["ConnectBudget"]
+__all__ = ["ConnectBudget", "ConnectLog"]
+
+
+class ConnectLog(Protocol):
+    """Remembers attempts across restarts: the venue's edge counts them by address, not by process."""
+
+    async def load(self) -> Sequence[int]:
+        """Return when earlier attempts were made, wall-clock nanoseconds; older ones than the window may be missing."""
+        ...
+
+    async def append(self, wall_ns: int) -> None:
+        """Remember an attempt that is about to be made. To fail is its own business: the attempt is made anyway."""
+        ...
 
 
 @attrs.define
@@ -40,6 +53,16 @@ class ConnectBudget:
         start = next(start for start in self._candidates(now, gap_s) if self._fits(start, gap_s))
         bisect.insort(self._starts, start)
         return start - now
+
+    def history(self, *, now: float) -> list[float]:
+        """Return how many seconds ago each attempt of the window was made; promised ones are left out."""
+        return [now - start for start in self._starts if now - self.settings.window_s < start <= now]
+
+    def restore(self, ages_s: Sequence[float], *, now: float) -> None:
+        """Count attempts that an earlier process made ``ages_s`` seconds ago; one in the future counts as made now."""
+        for age_s in ages_s:
+            if age_s < self.settings.window_s:
+                bisect.insort(self._starts, now - max(0.0, age_s))
 
     def attempts(self, *, now: float) -> int:
         """Return the attempts since ``window_s`` ago, promised ones included."""

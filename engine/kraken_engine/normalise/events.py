@@ -36,6 +36,7 @@ __all__ = [
     "PriceLevel",
     "Refused",
     "Resync",
+    "Rotated",
     "SourceChanged",
     "Stale",
     "TickerUpdate",
@@ -259,6 +260,16 @@ class LineDown(Notice):
     failures: int
     """Failed attempts in a row."""
     retry_in_s: float
+
+
+@attrs.frozen(kw_only=True)
+class Rotated(Notice):
+    """The connection of a line was replaced by another while it worked; no stream noticed."""
+
+    line: str
+    generation: int
+    """Counts the lines that have had this place, from 1."""
+    reason: str
 
 
 @attrs.frozen(kw_only=True)

@@ -25,7 +25,7 @@ from typing import final
 import attrs
 import trio
 
-from kraken_engine.config import Config
+from kraken_engine.config import Config, PoolSettings
 from kraken_engine.runtime import Address, Listener, Runtime, Stream, seeded_rng
 from kraken_engine.sim.clock import SimClock
 from kraken_engine.sim.disk import SimDisk
@@ -58,8 +58,8 @@ class WorldSettings:
     """Messages a second over all symbols."""
     levels: int = 60
     """Levels a side of every book of the venue."""
-    config: Config = attrs.field(factory=Config)
-    """The engine's settings; the venue's address is filled in."""
+    config: Config = attrs.field(factory=lambda: Config(pool=PoolSettings(max_connections=1)))
+    """The engine's settings, by default with a single line; the venue's address is filled in."""
 
 
 @attrs.frozen(kw_only=True)

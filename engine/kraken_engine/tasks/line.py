@@ -19,13 +19,13 @@ from kraken_engine.codec.ws_v2 import Ack
 from kraken_engine.config import Config
 from kraken_engine.control.backoff import Backoff
 from kraken_engine.errors import DecodeError, LineError
-from kraken_engine.feed.outlet import Outlet
 from kraken_engine.monitor.kpis import Kpis
 from kraken_engine.normalise.events import Event, LineUp, Notice, Refused, Resync
 from kraken_engine.runtime import Runtime
-from kraken_engine.state.channels import ChannelView, Outcome, Restore
+from kraken_engine.state.channel_view import ChannelView, Outcome, Restore
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.junk import Lost
+from kraken_engine.state.outlet import Outlet
 from kraken_engine.state.subscriptions import Request, SubscriptionKey, Subscriptions
 from kraken_engine.tasks.line_statistics import LineCounters, LineStatistics
 from kraken_engine.wire.dial import AddressCache
@@ -54,6 +54,10 @@ class Port(Protocol):
 
     def pong(self) -> None:
         """Take note that a ping was answered."""
+        ...
+
+    def idle(self, channel: str) -> bool:
+        """Return whether all messages of a channel that were handed over have been applied."""
         ...
 
     def end(self, reason: LineError) -> None:
@@ -92,6 +96,9 @@ class Line(abc.ABC):
     """One line of the pool, of any kind."""
 
     name: str
+    """Its place in the pool."""
+    generation: int = 1
+    """Counts the lines that have had this place: a rotation puts a new one there."""
     endpoint: Endpoint
     runtime: Runtime
     config: Config
@@ -159,6 +166,11 @@ class Line(abc.ABC):
         """Do what is due in a channel by now."""
         self.settle(self.views[channel].tick(now=self.now()), port)
 
+    @property
+    def identity(self) -> str:
+        """What tells this line from any other, the one that has its place next included."""
+        return self.name if self.generation == 1 else f"{self.name} ({self.generation})"
+
     def now(self) -> float:
         """Return the runtime's monotonic time."""
         return self.runtime.clock.now()
@@ -194,6 +206,10 @@ class Line(abc.ABC):
         self._wanted.pop(key, None)
         self.subscriptions.drop(subscription, now=self.now())
         self._poke()
+
+    def wanted(self) -> dict[StreamKey, SubscriptionKey]:
+        """Return the streams this line is to feed, and the subscription of each."""
+        return dict(self._wanted)
 
     def stream_keys(self) -> list[StreamKey]:
         """Return the streams this line feeds: the wanted ones, and dropped ones within their grace period."""
@@ -232,7 +248,7 @@ class Line(abc.ABC):
             self._retire(key)
         now = self.now()
         self.backoff.connected(now=now)
-        self.kpis.line_up(self.name, now=now)
+        self.kpis.line_up(self.identity, now=now)
         self.subscriptions.connected(now=now)
 
     def greeted(self, *, now: float) -> None:
@@ -252,13 +268,20 @@ class Line(abc.ABC):
         self._port = None
         now = self.now()
         self.subscriptions.disconnected(now=now)
-        self.kpis.line_down(self.name, now=now)
+        self.kpis.line_down(self.identity, now=now)
         self.kpis.error(now=now)
         for view in self.views.values():
             for key, outcome in view.lose(why, now=now, line_down=True):
                 if not isinstance(outcome, Restore):
                     self.outlet.publish(key, outcome)
         self.outlet.flush()
+
+    def retire(self, why: str) -> None:
+        """Another line takes this one's place: nothing is fed from here any more. The connection has ended before."""
+        self.disconnected(why)
+        self._wanted.clear()
+        for key in self.stream_keys():
+            self._retire(key)
 
     # -- what the reader and the channel tasks report
 
@@ -338,6 +361,7 @@ class Line(abc.ABC):
             frames=self.counters.frames,
             overruns=self.counters.overruns,
             undecodable=self.counters.undecodable,
+            passed=self.counters.passed,
             rejected=sum(view.rejected for view in self.views.values()),
             resubscriptions=self.counters.resubscriptions,
             books_verified=self.books_checked[0],

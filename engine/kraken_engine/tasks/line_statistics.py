@@ -16,6 +16,8 @@ class LineCounters:
     frames: int = 0
     handled: int = 0
     """Messages of channels applied."""
+    passed: int = 0
+    """Messages that another line had brought: their bytes were known, and not decoded again."""
     overruns: int = 0
     """Batches dropped because a channel's inbox was full."""
     undecodable: int = 0
@@ -35,6 +37,8 @@ class LineStatistics:
     frames: int
     overruns: int
     undecodable: int
+    passed: int
+    """Messages that another line had brought: their bytes were known, and not decoded again."""
     rejected: int
     """Elements of stateless channels skipped because they could not be trusted."""
     resubscriptions: int
@@ -44,6 +48,17 @@ class LineStatistics:
     """Checksums that did not: each one dropped the book at once."""
     longest_lag_s: float
     """Most seconds by which a look at the line came late: code blocked the event loop, or the machine slept."""
+
+    def __add__(self, later: LineStatistics) -> LineStatistics:
+        """Return what two lines did that had the same place one after the other."""
+        sums = {
+            field.name: getattr(self, field.name) + getattr(later, field.name)
+            for field in attrs.fields(LineStatistics)
+            if field.name not in ("name", "up", "longest_lag_s")
+        }
+        return LineStatistics(
+            name=later.name, up=later.up, longest_lag_s=max(self.longest_lag_s, later.longest_lag_s), **sums
+        )
 
     @property
     def frames_per_read(self) -> float:

@@ -5,10 +5,11 @@
     open_market()                          leaving the block ends everything below it
     ├─ embedded venue (only simulated)     the exchange, on an in-memory network
     └─ background (nursery)
-       └─ market line A (supervisor)       connect, run, back off, again
-          └─ session (per connection)
-             ├─ reader · writer · liveness
-             └─ channel: book · ticker · trade · ohlc · instrument
+       └─ pool                             places streams on lines, compares lines, replaces them
+          └─ market line A, B (supervisor) connect, run, back off, again
+             └─ session (per connection)
+                ├─ reader · writer · liveness
+                └─ channel: book · ticker · trade · ohlc · instrument
 
 State and publisher are plain synchronous objects that live here; the publisher outlives its sources, so consumers see
 the last notice and then the end of their stream.
@@ -25,7 +26,7 @@ import attrs
 import trio
 
 from kraken_engine.config import Config
-from kraken_engine.control.connect_budget import ConnectBudget
+from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
 from kraken_engine.errors import StartupError
 from kraken_engine.feed.demand import Demand
 from kraken_engine.feed.feed import Feed
@@ -36,11 +37,9 @@ from kraken_engine.monitor.kpis import Kpis
 from kraken_engine.normalise.events import Event, LineDown
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.state.freshness import StreamKey
-from kraken_engine.state.subscriptions import SubscriptionKey
 from kraken_engine.tasks.line_statistics import LineStatistics
-from kraken_engine.tasks.market_line import MarketLine
+from kraken_engine.tasks.pool import Pool
 from kraken_engine.tasks.scope import open_background
-from kraken_engine.tasks.supervisor import run_line
 from kraken_engine.venue.shells.memory import MemoryNetwork
 from kraken_engine.venue.shells.server import VenueServer, VenueSettings, open_venue
 from kraken_engine.wire.endpoints import parse_endpoint
@@ -88,7 +87,7 @@ class Market:
         *,
         feed: Feed,
         publisher: Publisher,
-        line: MarketLine,
+        pool: Pool,
         kpis: Kpis,
         runtime: Runtime,
         venue: VenueServer | None,
@@ -100,23 +99,37 @@ class Market:
         self.venue = venue
         """The embedded venue of a simulated configuration, with its faults and its own truth; else None."""
         self._publisher = publisher
-        self._line = line
+        self._pool = pool
         self._kpis = kpis
         self._runtime = runtime
 
     @property
     def instruments(self) -> Mapping[str, Instrument]:
         """Every tradable pair by symbol, kept up to date."""
-        return MappingProxyType(self._line.instruments)
+        return MappingProxyType(self._pool.instruments)
+
+    @property
+    def pool(self) -> Pool:
+        """The lines; for judges and tests."""
+        return self._pool
 
     @property
     def publisher(self) -> Publisher:
         """What recorders and judges attach to; applications use :attr:`feed`."""
         return self._publisher
 
+    async def rotate(self, line: str) -> None:
+        """Replace the connection of ``line`` (``market A``) without a gap: connect, bring everything, end the old one.
+
+        Raises:
+            UsageError: there is no such line, it is being replaced already, or it is the only one.
+            LineError: the new connection did not bring everything in time; the old one stays.
+        """
+        await self._pool.rotate(line)
+
     def statistics(self) -> MarketStatistics:
         """Return the counters of all lines."""
-        return MarketStatistics(lines=(self._line.statistics(),), published=self._publisher.published)
+        return MarketStatistics(lines=self._pool.statistics(), published=self._publisher.published)
 
     def kpis(self) -> dict[str, float]:
         """Return the six key figures by name (percent, per second, per minute, milliseconds, counts)."""
@@ -124,12 +137,15 @@ class Market:
 
 
 @asynccontextmanager
-async def open_market(config: Config, *, runtime: Runtime | None = None) -> AsyncGenerator[Market]:
+async def open_market(
+    config: Config, *, runtime: Runtime | None = None, connect_log: ConnectLog | None = None
+) -> AsyncGenerator[Market]:
     """Open the market data of ``config`` for as long as the block lasts. Needs no keys and no REST.
 
     Args:
         config: The settings; ``Config.simulated()`` brings a venue of its own.
         runtime: The world to run in; the real one when not given.
+        connect_log: Remembers attempts to connect across restarts; none are remembered when not given.
 
     Raises:
         StartupError: not ready within ``config.startup_timeout_s``; every reason is listed.
@@ -138,7 +154,7 @@ async def open_market(config: Config, *, runtime: Runtime | None = None) -> Asyn
     """
     runtime = runtime or real_runtime()
     if config.venue is None:
-        async with _open_market(config, runtime, None) as market:
+        async with _open_market(config, runtime, None, connect_log) as market:
             yield market
         return
     memory = attrs.evolve(runtime, network=MemoryNetwork())
@@ -146,48 +162,46 @@ async def open_market(config: Config, *, runtime: Runtime | None = None) -> Asyn
     settings = VenueSettings(symbols=simulated.symbols, rate=simulated.rate, seed=simulated.seed)
     async with open_venue(memory, settings) as venue:
         at_venue = attrs.evolve(config, public_url=venue.ws_url)
-        async with _open_market(at_venue, memory, venue) as market:
+        async with _open_market(at_venue, memory, venue, connect_log) as market:
             yield market
 
 
 @asynccontextmanager
-async def _open_market(config: Config, runtime: Runtime, venue: VenueServer | None) -> AsyncGenerator[Market]:
+async def _open_market(
+    config: Config, runtime: Runtime, venue: VenueServer | None, connect_log: ConnectLog | None
+) -> AsyncGenerator[Market]:
     endpoint = parse_endpoint(config.public_url)
     if endpoint.tls:
         client_context(config.wire, runtime.files)  # an unusable certificate is a mistake now, not a failing line later
     publisher = Publisher()
     kpis = Kpis(now=runtime.clock.now())
-    line = MarketLine(
-        name="market A",
-        endpoint=endpoint,
-        runtime=runtime,
-        config=config,
-        outlet=publisher,
-        kpis=kpis,
-        instruments={},
-    )
-
-    feed = Feed(publisher, Demand(want=line.want, drop=line.drop), runtime.clock)
     budget = ConnectBudget(config.backoff)
+    pool = Pool(
+        config=config,
+        runtime=runtime,
+        endpoint=endpoint,
+        publisher=publisher,
+        kpis=kpis,
+        budget=budget,
+        log=connect_log,
+    )
+    feed = Feed(publisher, Demand(want=pool.want, drop=pool.drop), runtime.clock)
     try:
         async with open_background("the market") as nursery:
-            line.want(("instrument",), SubscriptionKey(channel="instrument"))
-            nursery.start_soon(run_line, line, budget)
-            await _wait_ready(line, publisher, config)
-            yield Market(feed=feed, publisher=publisher, line=line, kpis=kpis, runtime=runtime, venue=venue)
+            nursery.start_soon(pool.run)
+            await _wait_ready(pool, publisher, config)
+            yield Market(feed=feed, publisher=publisher, pool=pool, kpis=kpis, runtime=runtime, venue=venue)
     finally:
         publisher.close()
 
 
-async def _wait_ready(line: MarketLine, publisher: Publisher, config: Config) -> None:
+async def _wait_ready(pool: Pool, publisher: Publisher, config: Config) -> None:
     """Wait for the first list of instruments, which proves connection, subscription and decoding at once.
 
     Raises:
         StartupError: it did not come in time.
     """
-    ready = trio.Event()
     failures: dict[str, None] = {}
-    line.on_instruments = ready.set
 
     def note(_: StreamKey, event: Event) -> None:
         if isinstance(event, LineDown):
@@ -196,10 +210,9 @@ async def _wait_ready(line: MarketLine, publisher: Publisher, config: Config) ->
     stop = publisher.observe(note)
     try:
         with trio.move_on_after(config.startup_timeout_s):
-            await ready.wait()
+            await pool.ready.wait()
     finally:
         stop()
-        line.on_instruments = None
-    if not ready.is_set():
+    if not pool.ready.is_set():
         seen = list(failures) or ["connected, but the venue sent no instruments"]
         raise StartupError([f"no market data within {config.startup_timeout_s:g} s", *seen[-10:]])

@@ -24,21 +24,16 @@ from kraken_engine.codec.ws_v2 import (
 from kraken_engine.control.lag import Lag
 from kraken_engine.errors import DecodeError, LineError
 from kraken_engine.model import Instrument
-from kraken_engine.normalise.events import Event, InstrumentUpdate
+from kraken_engine.normalise.events import Event, InstrumentUpdate, VenueStatus
 from kraken_engine.normalise.instruments import venue_status
-from kraken_engine.state.channels import (
-    BookChannel,
-    CandleChannel,
-    ChannelView,
-    InstrumentChannel,
-    Outcome,
-    TickerChannel,
-    TradeChannel,
-)
+from kraken_engine.state.book_channel import BookChannel
+from kraken_engine.state.channel_view import ChannelView, Outcome, Progress
+from kraken_engine.state.channels import CandleChannel, InstrumentChannel, Shared, TickerChannel
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.junk import Junk
 from kraken_engine.state.subscriptions import SubscriptionKey
 from kraken_engine.state.suspects import Suspects
+from kraken_engine.state.trade_channel import MergedTradeChannel, TradeChannel
 from kraken_engine.tasks.line import Batch, Line, Port, Reader
 
 __all__ = ["HELD_CHANNELS", "MarketLine"]
@@ -63,8 +58,12 @@ class MarketLine(Line):
 
     instruments: dict[str, Instrument]
     """Shared by all lines of a market."""
+    shared: Shared | None = None
+    """What the lines of a pool know together; None: this line is the only one."""
     on_instruments: Callable[[], None] | None = None
     """Called when the list of instruments was first received."""
+    on_status: Callable[[VenueStatus], None] | None = None
+    """Called when the venue announces its state."""
     books: BookChannel = attrs.field(init=False)
     lag: Lag = attrs.field(init=False)
     _held: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
@@ -81,8 +80,32 @@ class MarketLine(Line):
 
     def make_views(self) -> Iterable[ChannelView]:
         """Return the five views of market data."""
-        self.books = BookChannel(self.config.subscriptions, self.instruments.get)
-        return self.books, TickerChannel(), TradeChannel(), CandleChannel(), InstrumentChannel()
+        settings, known = self.config.subscriptions, self.instruments.get
+        shared = self.shared
+        if shared is None:
+            self.books = BookChannel(settings, known)
+            return self.books, TickerChannel(), TradeChannel(), CandleChannel(), InstrumentChannel()
+        self.books = BookChannel(settings, known, shared.books)
+        trades = MergedTradeChannel(self.identity, shared.trades)
+        return self.books, TickerChannel(shared.tickers), trades, CandleChannel(), InstrumentChannel()
+
+    # -- what is asked of one line among several
+
+    def origin(self, key: StreamKey) -> object:
+        """Return where this line's newest value of ``key`` comes from."""
+        return self.books.origin(key) if key[0] == "book" else self
+
+    def stands_in(self, key: StreamKey, origin: object) -> bool:
+        """Return whether what this line brings next would be of ``origin``."""
+        return self.books.stands_in(key, origin) if key[0] == "book" else origin is self
+
+    def speak_up(self, key: StreamKey, *, loud: bool) -> None:
+        """Tell, or do not tell, of what another line brought first."""
+        self.views[str(key[0])].speak_up(key, loud=loud)
+
+    def progress(self, key: StreamKey) -> Progress | None:
+        """Return how far this line has come with a stream on its present connection."""
+        return self.views[str(key[0])].progress(key)
 
     def open_reader(self, port: Port) -> Reader:
         """Return what reads the frames of a new connection."""
@@ -96,8 +119,17 @@ class MarketLine(Line):
         if begins and late is not None:
             self.outlet.hold(key, late, now=self.now())
 
+    def connected(self, port: Port) -> None:
+        """A connection is up."""
+        Line.connected(self, port)
+        if self.shared is not None:
+            self.shared.lines_up += 1
+
     def disconnected(self, why: str) -> None:
         """The connection is gone; the next one is not late until it shows it."""
+        if self.shared is not None and self.up:
+            self.shared.lines_up -= 1
+            self.shared.frames.clear()
         Line.disconnected(self, why)
         self.lag.restart()
         for channel in list(self._held):
@@ -167,25 +199,38 @@ class _MarketReader:
     def __init__(self, line: MarketLine, port: Port) -> None:
         self._line = line
         self._port = port
-        self._decoder = Decoder()
+        self._decode = Decoder().decode
         self._junk = Junk(tuple(line.views))
         self._suspects = Suspects(line.config.liveness.stale_after_s)
 
     def receive(self, frames: Sequence[bytes], received_s: float) -> Mapping[str, Batch]:
         """Decode, answer to bookkeeping, and sort the rest by channel."""
-        decode = self._decoder.decode
+        shared = self._line.shared
+        known = None if shared is None or shared.lines_up < 2 else shared.frames
         found: dict[str, list[Any]] = {}
         newest: Any = None
+        message: Any
         for frame in frames:
-            try:
-                message = decode(frame)
-            except DecodeError as error:
-                self._undecodable(frame, error, received_s, found)
-                continue
-            channel = _CHANNEL_OF.get(type(message))
-            if channel is None:
-                self._keep_books(message, received_s)
-                continue
+            message = None if known is None else known.pop(frame, None)
+            if message is None:
+                try:
+                    decoded = self._decode(frame)
+                except DecodeError as error:
+                    self._undecodable(frame, error, received_s, found)
+                    continue
+                channel = _CHANNEL_OF.get(type(decoded))
+                if channel is None:
+                    self._keep_books(decoded, received_s)
+                    continue
+                message = decoded
+                if shared is not None and known is not None and message.type == "update":
+                    shared.remember(frame, message)
+            else:
+                self._line.counters.passed += 1
+                channel = _CHANNEL_OF[type(message)]
+                if self._passes(channel, message, found, received_s):
+                    newest = message
+                    continue
             newest = message
             if channel in found:
                 found[channel].append(message)
@@ -198,6 +243,12 @@ class _MarketReader:
                 for channel in HELD_CHANNELS:  # each of them has to know
                     found.setdefault(channel, [])
         return {channel: Batch(messages, received_s, lag.words) for channel, messages in found.items()}
+
+    def _passes(self, channel: str, message: Any, found: Mapping[str, list[Any]], received_s: float) -> bool:
+        """Pass over what another line has brought already, unless something before it waits to be applied."""
+        if channel in found or not self._port.idle(channel):
+            return False
+        return self._line.views[channel].passes(message, now=received_s)
 
     def spoke_again(self, *, now: float) -> None:
         """Everything was stale for silence: what stays quiet from here on has to be asked for anew."""
@@ -219,6 +270,8 @@ class _MarketReader:
             if status is not None:
                 line.outlet.announce(status)
                 line.outlet.flush()
+                if line.on_status is not None:
+                    line.on_status(status)
         elif type(message) is Pong:
             self._port.pong()
 

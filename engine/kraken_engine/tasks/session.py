@@ -105,6 +105,8 @@ class Session:
         self.inbox_send: dict[str, trio.MemorySendChannel[Batch]] = {}
         self.inbox_receive: dict[str, trio.MemoryReceiveChannel[Batch]] = {}
         self.overrun: dict[str, bool] = {}
+        self.waiting: dict[str, int] = dict.fromkeys(line.views, 0)
+        """Batches handed over and not yet taken, by channel."""
         self.reader = line.open_reader(self)
         self._greeted = False
         for channel in line.views:
@@ -158,10 +160,15 @@ class Session:
         """Take note that a ping was answered."""
         self.liveness.pong()
 
+    def idle(self, channel: str) -> bool:
+        """Return whether all messages of a channel that were handed over have been applied."""
+        return not self.waiting[channel]
+
     def nudge(self, channel: str, *, now: float) -> None:
         """Let a channel's task look at what is due, unless it is busy anyway."""
         with contextlib.suppress(trio.WouldBlock):
             self.inbox_send[channel].send_nowait(Batch((), now, self.line.late))
+            self.waiting[channel] += 1
 
     def judge(self, *, now: float) -> None:
         """Look at the silence of the connection, and act on what it means."""
@@ -208,6 +215,7 @@ class Session:
         inbox = self.inbox_send[channel]
         try:
             inbox.send_nowait(batch)
+            self.waiting[channel] += 1
         except trio.WouldBlock:
             if self.line.when_full == "wait":
                 await self._wait_for_room(channel, batch)
@@ -220,6 +228,7 @@ class Session:
         limit_s = self.line.config.feed.handover_timeout_s
         with trio.move_on_after(limit_s):
             await self.inbox_send[channel].send(batch)
+            self.waiting[channel] += 1
             return
         self.line.counters.overruns += 1
         self.end(LineError(f"{self.line.name}: no room for {channel} within {limit_s:g} s"))
@@ -267,10 +276,12 @@ async def _run_channel(session: Session, channel: str) -> None:
         batch = None
         with trio.move_on_at(math.inf if due is None else due):
             batch = await inbox.receive()
+            session.waiting[channel] -= 1
         if session.overrun[channel]:
             # What was dropped is newer than what is still queued: none of it can be applied any more.
             session.overrun[channel] = False
             _drain(inbox)
+            session.waiting[channel] = 0
             line.overran(channel, session)
         elif batch is None:
             line.tick(channel, session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from kraken_engine.control.connect_budget import ConnectBudget
+from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
 from kraken_engine.normalise.events import LineDown
 from kraken_engine.tasks.line import Line
 from kraken_engine.tasks.session import run_session
@@ -12,8 +12,13 @@ from kraken_engine.tasks.session import run_session
 __all__ = ["run_line"]
 
 
-async def run_line(line: Line, budget: ConnectBudget) -> None:
+async def run_line(line: Line, budget: ConnectBudget, log: ConnectLog | None = None) -> None:
     """Run the connections of ``line`` one after the other, until cancelled.
+
+    Args:
+        line: what to connect.
+        budget: shared by all lines of the process ...
+        log: ... and this one by all processes that use the same state directory.
 
     Owns nothing that outlives a connection but the pauses between them; what the line knows is in ``line``. Only
     bugs end it: every failure of the network is a reason to try again.
@@ -21,6 +26,8 @@ async def run_line(line: Line, budget: ConnectBudget) -> None:
     backoff = line.backoff
     await trio.sleep(budget.reserve(now=line.now()))
     while True:
+        if log is not None:
+            await log.append(line.runtime.clock.wall_ns())
         reason = await run_session(line)
         line.disconnected(str(reason))
         pause_s = backoff.failed(now=line.now(), floor_s=backoff.floor_s(reason))

@@ -12,7 +12,7 @@ import trio
 from tests.sim.faults.forged import book_frame, checksum, true_rows
 from tests.sim.faults.harness import HEALED, SETTINGS, Scene, run_in_world
 
-from kraken_engine import Book, BookUpdate, Config, Conflate, Gap, Live, Stale
+from kraken_engine import Book, BookUpdate, Conflate, Gap, Live, Stale
 from kraken_engine.config import SubscriptionSettings
 
 HEALED_S = 1.0
@@ -149,7 +149,7 @@ def test_fault_42_a_re_snapshot_that_is_lost_makes_the_kept_book_stale_in_time()
             await scene.until(scene.live, 6.0)
 
     often = SubscriptionSettings(deep_resnapshot_s=20.0)
-    run_in_world(scenario, settings=attrs.evolve(QUIET, config=Config(subscriptions=often)))
+    run_in_world(scenario, settings=attrs.evolve(QUIET, config=attrs.evolve(QUIET.config, subscriptions=often)))
 
 
 def test_fault_43_a_crossed_book_is_flagged_at_once_and_asked_for_anew_after_two_seconds() -> None:
@@ -202,7 +202,7 @@ def test_fault_46_updates_before_a_late_snapshot_are_dropped_and_the_snapshot_is
         assert scene.story(symbol, start)[-4:] == HEALED
         _, gap = scene.first(Gap, symbol, start)
         assert 4.0 <= gap.end_s - gap.start_s < 5.0
-        sync = scene.market._line.books.sync(symbol)
+        sync = scene.market.pool.lines[0].books.sync(symbol)
         assert sync is not None
         assert sync.statistics().dropped_before_snapshot == 1_000
         assert sync.statistics().resyncs == 1

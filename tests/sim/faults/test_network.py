@@ -165,7 +165,7 @@ def test_fault_04_a_private_answer_is_taken_when_the_configuration_allows_it() -
         scene.world.network.reset(scene.world.venue_address)
         await scene.until(lambda: len(scene.recorder.all(LineUp, start)) == 1, 5.0)
 
-    config = Config(wire=attrs.evolve(Config().wire, allow_private_addresses=True))
+    config = attrs.evolve(WorldSettings().config, wire=attrs.evolve(Config().wire, allow_private_addresses=True))
     run_in_world(scenario, settings=attrs.evolve(SETTINGS, config=config))
 
 

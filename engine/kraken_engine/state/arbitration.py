@@ -1,0 +1,533 @@
+"""Several lines feed the same streams, and readers see one: which line's word counts, and what readers are told.
+
+Each line tells its streams as if it were the only one, through a gate of its own; so what comes here is consistent by
+itself: values between ``Live`` and ``Stale``, which the line vouches for. Of these
+
+* the first to bring something newer counts, whichever line that is: the newest state is shown once, and never one that
+  is older (I-4);
+* two states of one venue time are in order when they have one *origin* (one line, or one log of a shared book). From
+  another origin one is shown only if the origin of what was shown last feeds the stream no longer, or lacks it for
+  :data:`UNSETTLED_S`;
+* trades come here merged, and instruments only where they changed.
+
+A stream is stale for its readers when the last line that fed it cannot be trusted, and live as soon as one can. So the
+end of a line is no event for readers while another one feeds their streams. What happened to a single line is told to
+those who ask for health.
+
+A line that is not trusted, or a stream that is not live, is *loud*: the line tells also what others brought first, so
+that somebody learns that it is current again.
+
+Knows nothing of tasks, sockets, or why there are several lines.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+import attrs
+
+from kraken_engine.errors import Stale
+from kraken_engine.model import Instrument
+from kraken_engine.normalise.book_view import BookUpdate
+from kraken_engine.normalise.events import (
+    Candle,
+    Event,
+    Gap,
+    InstrumentUpdate,
+    Live,
+    MarketEvent,
+    Notice,
+    Refused,
+    Resync,
+    TickerUpdate,
+    VenueStatus,
+)
+from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.gate import Gate
+from kraken_engine.state.venue_time import WENT_BACK, is_before
+
+__all__ = ["CROSSED_S", "UNSETTLED_S", "Arbiter", "LineViews", "Member", "Readers"]
+
+UNSETTLED_S = 1.0
+"""How long a state of the same venue time from another origin waits for the origin of the shown one (I-6)."""
+
+CROSSED_S = 2.0
+"""How long a crossed book may be shown (I-8), however many lines agree about it."""
+
+_CROSSED = f"crossed for {CROSSED_S:g} s"
+
+_REMEMBERED = 64
+"""States of one venue time remembered, so that none of them is shown twice."""
+
+
+class Readers(Protocol):
+    """Who publishes what was decided: the publisher, or who stands before it."""
+
+    def publish(self, key: StreamKey, event: Event) -> None:
+        """Publish something that happened to a stream, with the notices it implies."""
+        ...
+
+    def announce(self, notice: Notice) -> None:
+        """Publish what concerns no single stream."""
+        ...
+
+    def suspect(self, key: StreamKey, why: str, *, now: float) -> None:
+        """Mark a stream stale though nothing was lost."""
+        ...
+
+    def forget(self, key: StreamKey) -> None:
+        """Nobody feeds this stream any more."""
+        ...
+
+    def flush(self) -> None:
+        """Wake readers."""
+        ...
+
+
+class LineViews(Protocol):
+    """What has to be asked of a line."""
+
+    def origin(self, key: StreamKey) -> object:
+        """Return where the line's newest value of ``key`` comes from: values of one origin come in their order."""
+        ...
+
+    def stands_in(self, key: StreamKey, origin: object) -> bool:
+        """Return whether what the line brings next would be of ``origin``."""
+        ...
+
+    def speak_up(self, key: StreamKey, *, loud: bool) -> None:
+        """Tell, or do not tell, of what another line brought first."""
+        ...
+
+
+class _Told(enum.Enum):
+    AWAITING = enum.auto()
+    LIVE = enum.auto()
+    STALE = enum.auto()
+
+
+@attrs.define(eq=False)
+class _Feed:
+    """One line's part in a stream."""
+
+    live: bool = False
+    gap: Gap | None = None
+    """How the line healed what it had lost; forgotten when readers did not miss it."""
+    refused: Refused | None = None
+    unsettled: MarketEvent | None = None
+    """A state of the shown venue time of which it is not known whether it comes before or after the shown one."""
+    went_back: bool = False
+    """Whether the line found that the venue's clock was set back."""
+
+
+@attrs.define(eq=False)
+class _Stream:
+    key: StreamKey
+    feeds: dict[Member, _Feed] = attrs.field(factory=dict["Member", _Feed])
+    told: _Told = _Told.AWAITING
+    last: MarketEvent | None = None
+    origin: object = None
+    """Where :attr:`last` came from."""
+    shown: list[MarketEvent] = attrs.field(factory=list[MarketEvent])
+    """What was shown of the venue time of :attr:`last`."""
+    fell_with: _Feed | None = None
+    """The last line that fed the stream, while it is stale."""
+    lost: bool = False
+    """Whether readers were told that updates are missing."""
+    since_s: float = 0.0
+    crossed_s: float | None = None
+    """Since when the shown book is crossed."""
+
+
+class Member:
+    """Where one line publishes; made by :meth:`Arbiter.member`. An outlet as any other."""
+
+    def __init__(self, arbiter: Arbiter, name: str) -> None:
+        self.name = name
+        self.views: LineViews | None = None
+        """The line itself; set before it says anything."""
+        self._arbiter = arbiter
+        self._gate = Gate(self._hear)
+        self._streams: dict[StreamKey, None] = {}
+
+    def __repr__(self) -> str:
+        return f"<Member {self.name}, {len(self._streams)} streams>"
+
+    def begin(self, key: StreamKey) -> None:
+        """This line is to feed ``key``."""
+        self._streams[key] = None
+        self._arbiter.stream(key).feeds.setdefault(self, _Feed())
+
+    def is_live(self, key: StreamKey) -> bool:
+        """Return whether this line may be trusted with ``key`` now."""
+        return self._gate.freshness.is_live(key)
+
+    def is_lost(self, key: StreamKey) -> bool:
+        """Return whether this line lacks updates of ``key``."""
+        return self._gate.freshness.is_lost(key)
+
+    def publish(self, key: StreamKey, event: Event) -> None:
+        """Something happened to the stream ``key``, as this line has it."""
+        self._gate.publish(key, event)
+
+    def announce(self, notice: Notice) -> None:
+        """Something happened that concerns no single stream."""
+        self._arbiter.announce(notice)
+
+    def flush(self) -> None:
+        """A batch is complete."""
+        self._arbiter.readers.flush()
+
+    def hold(self, key: StreamKey, why: str, *, now: float) -> None:
+        """Values of ``key`` come late on this line."""
+        self._gate.hold(key, why, now=now)
+
+    def release(self, key: StreamKey, *, now: float) -> None:
+        """Values of ``key`` come in time again."""
+        self._gate.release(key, now=now)
+
+    def suspect(self, key: StreamKey, why: str, *, now: float) -> None:
+        """This line went quiet."""
+        self._gate.suspect(key, why, now=now)
+
+    def lose(self, key: StreamKey, why: str, *, now: float) -> None:
+        """This line lacks updates of ``key``."""
+        self._gate.lose(key, why, now=now)
+
+    def stale(self, key: StreamKey) -> Stale | None:
+        """Return why this line may not be trusted with ``key`` now."""
+        return self._gate.freshness.stale(key)
+
+    def forget(self, key: StreamKey) -> None:
+        """This line feeds ``key`` no longer."""
+        self._gate.forget(key)
+        self._streams.pop(key, None)
+        self._arbiter.leave(self, key)
+
+    def end(self) -> None:
+        """This line feeds nothing any more."""
+        for key in list(self._streams):
+            self.forget(key)
+
+    def _hear(self, key: StreamKey, event: Event) -> None:
+        self._arbiter.hear(self, key, event)
+
+
+class Arbiter:
+    """Decides for every stream of a market between the lines that feed it."""
+
+    def __init__(self, readers: Readers) -> None:
+        self.readers = readers
+        self.duplicates = 0
+        """Values that another line had brought, as far as lines told of them."""
+        self.withheld = 0
+        """Values not shown because something newer was."""
+        self._streams: dict[StreamKey, _Stream] = {}
+        self._restless: dict[StreamKey, None] = {}
+        """Streams of which time alone may change something."""
+        self._instruments: dict[str, Instrument] = {}
+        self._status: tuple[object, ...] | None = None
+
+    def member(self, name: str) -> Member:
+        """Return the outlet of one more line."""
+        return Member(self, name)
+
+    def stream(self, key: StreamKey) -> _Stream:
+        """Return what is known of a stream, which begins with this call if it is new."""
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = _Stream(key)
+        return stream
+
+    def feeds(self, key: StreamKey) -> dict[str, bool]:
+        """Return which lines feed a stream, and whether each may be trusted with it now."""
+        stream = self._streams.get(key)
+        return {} if stream is None else {member.name: feed.live for member, feed in stream.feeds.items()}
+
+    def announce(self, notice: Notice) -> None:
+        """Publish what a line says of no single stream; the venue's state is told when it changes."""
+        if isinstance(notice, VenueStatus):
+            status = (notice.mode, notice.text, tuple(notice.maintenance))
+            if status == self._status:
+                return
+            self._status = status
+        self.readers.announce(notice)
+
+    def hear(self, member: Member, key: StreamKey, event: Event) -> None:
+        """Take what one line, by itself, would have told its readers."""
+        if isinstance(event, InstrumentUpdate):
+            self._changed(key, event)
+            return
+        stream = self.stream(key)
+        feed = stream.feeds.get(member)
+        if feed is None:
+            feed = stream.feeds[member] = _Feed()
+        if isinstance(event, MarketEvent):
+            if self._counts(stream, member, feed, event):
+                self._show(stream, member, feed, event)
+        elif isinstance(event, Stale):
+            feed.went_back = feed.went_back or event.why.startswith(WENT_BACK)
+            self._fell(stream, member, feed, event)
+        elif isinstance(event, Live):
+            self._rose(stream, member, feed, event)
+        elif isinstance(event, Gap):
+            feed.gap = event
+        elif isinstance(event, Resync):
+            self._aside(stream, event)
+        elif isinstance(event, Refused):
+            self._refused(stream, member, feed, event)
+        else:
+            self.readers.publish(key, event)
+
+    def leave(self, member: Member, key: StreamKey) -> None:
+        """A line feeds a stream no longer."""
+        stream = self._streams.get(key)
+        feed = None if stream is None else stream.feeds.pop(member, None)
+        if stream is None or feed is None:
+            return
+        if not stream.feeds:
+            del self._streams[key]
+            self._restless.pop(key, None)
+            self.readers.forget(key)
+        elif feed.live:
+            since_s = 0.0 if stream.last is None else stream.last.received_s
+            self._lost_one(stream, feed, _stale(key, f"{member.name} feeds it no longer", since_s), lost=False)
+
+    def tick(self, *, now: float) -> None:
+        """Do what is due by now; to be called several times a second."""
+        for key in list(self._restless):
+            stream = self._streams[key]
+            restless = False
+            if stream.crossed_s is not None:
+                restless = True
+                if now - stream.crossed_s >= CROSSED_S and stream.told is _Told.LIVE:
+                    self._tell_stale(stream, _stale(key, _CROSSED, now), None, lost=True)
+            for member, feed in stream.feeds.items():
+                if feed.unsettled is not None:
+                    if now - feed.unsettled.received_s < UNSETTLED_S:
+                        restless = True
+                    else:
+                        self._settle(stream, member, feed)
+            if not restless:
+                del self._restless[key]
+
+    # -- values
+
+    def _counts(self, stream: _Stream, member: Member, feed: _Feed, event: MarketEvent) -> bool:
+        """Return whether ``event`` is to be shown, now."""
+        last = stream.last
+        if last is None or stream.key[0] == "trade":
+            return True
+        order = _order(last, event)
+        if order == _NEWER:
+            return True
+        if order == _OLDER:
+            if feed.went_back and all(one.went_back or not one.live for one in stream.feeds.values()):
+                self._forget_times(stream, event)
+                return True
+            self.withheld += 1
+            return False
+        if stream.told is not _Told.LIVE:
+            # Nobody is trusted any more but this line; and the shown state itself is worth another look.
+            return _same(last, event) or not any(_same(shown, event) for shown in stream.shown)
+        if self._origin(member, stream.key) is stream.origin:
+            return True
+        if any(_same(shown, event) for shown in stream.shown):
+            self.duplicates += 1
+            return False
+        if not self._origin_lives(stream):
+            return True
+        if order == _EQUAL:
+            feed.unsettled = event
+            self._restless[stream.key] = None
+        return False
+
+    def _show(self, stream: _Stream, member: Member, feed: _Feed, event: MarketEvent) -> None:
+        key = stream.key
+        if isinstance(event, BookUpdate) and (event.book.crossed or stream.crossed_s is not None):
+            if not event.book.crossed:
+                stream.crossed_s = None
+            elif stream.crossed_s is None:
+                stream.crossed_s = event.received_s
+                self._restless[key] = None
+            elif event.received_s - stream.crossed_s >= CROSSED_S:
+                if stream.told is _Told.LIVE:
+                    self._tell_stale(stream, _stale(key, _CROSSED, event.received_s), feed, lost=True)
+                return
+        last = stream.last
+        if last is None or _order(last, event) == _NEWER:
+            stream.shown.clear()
+        if len(stream.shown) < _REMEMBERED:
+            stream.shown.append(event)
+        stream.last = event
+        stream.origin = self._origin(member, key)
+        feed.unsettled = None
+        feed.went_back = False
+        if stream.told is not _Told.LIVE:
+            self._tell_live(stream, feed, event.received_s)
+        self.readers.publish(key, event)
+
+    def _settle(self, stream: _Stream, member: Member, feed: _Feed) -> None:
+        """Show what was unsettled, unless that has been answered meanwhile."""
+        event, feed.unsettled = feed.unsettled, None
+        last = stream.last
+        if event is None or last is None or not feed.live or stream.told is not _Told.LIVE:
+            return
+        if _order(last, event) == _EQUAL and not any(_same(shown, event) for shown in stream.shown):
+            self._show(stream, member, feed, event)
+
+    def _forget_times(self, stream: _Stream, event: MarketEvent) -> None:
+        if stream.told is _Told.LIVE:
+            self._tell_stale(stream, _stale(stream.key, WENT_BACK, event.received_s), None, lost=True)
+        stream.last = None
+        stream.shown.clear()
+        for feed in stream.feeds.values():
+            feed.went_back = False
+
+    def _origin(self, member: Member, key: StreamKey) -> object:
+        return member if key[0] != "book" or member.views is None else member.views.origin(key)
+
+    def _origin_lives(self, stream: _Stream) -> bool:
+        """Return whether a line that may be trusted will go on from what was shown last."""
+        for member, feed in stream.feeds.items():
+            if feed.live and (
+                member is stream.origin
+                or (member.views is not None and member.views.stands_in(stream.key, stream.origin))
+            ):
+                return True
+        return False
+
+    # -- lines come and go
+
+    def _rose(self, stream: _Stream, member: Member, feed: _Feed, event: Live) -> None:
+        feed.live = True
+        feed.refused = None
+        if stream.told is _Told.LIVE:
+            feed.gap = None  # readers have missed nothing
+            _speak_up(member, stream.key, loud=False)
+        elif stream.key[0] == "trade":  # which needs no value to be known as current
+            self._tell_live(stream, feed, event.at_s)
+            self.readers.publish(stream.key, event)
+
+    def _fell(self, stream: _Stream, member: Member, feed: _Feed, event: Stale) -> None:
+        _speak_up(member, stream.key, loud=True)
+        if feed.live:
+            feed.live = False
+            self._lost_one(stream, feed, event, lost=member.is_lost(stream.key))
+        elif stream.told is _Told.AWAITING and all(one.stale(stream.key) is not None for one in stream.feeds):
+            self._tell_stale(stream, event, feed, lost=member.is_lost(stream.key))
+
+    def _lost_one(self, stream: _Stream, feed: _Feed, why: Stale, *, lost: bool) -> None:
+        """A line fell that had fed the stream: another one goes on, or none can."""
+        feed.unsettled = None
+        if stream.told is not _Told.LIVE:
+            return
+        if not any(one.live for one in stream.feeds.values()):
+            self._tell_stale(stream, why, feed, lost=lost)
+        elif not self._origin_lives(stream):
+            for member, other in list(stream.feeds.items()):
+                if other.unsettled is not None:
+                    self._settle(stream, member, other)
+
+    def _tell_stale(self, stream: _Stream, why: Stale, feed: _Feed | None, *, lost: bool) -> None:
+        if stream.key[0] == "instrument":
+            return  # a list that is a minute old is as good as new
+        if lost or stream.told is not _Told.LIVE:
+            self.readers.publish(stream.key, why)
+        else:
+            self.readers.suspect(stream.key, why.why, now=why.since_s or 0.0)
+        stream.told = _Told.STALE
+        stream.fell_with, stream.lost = feed, lost
+        stream.since_s = why.since_s or 0.0
+        for member in stream.feeds:
+            _speak_up(member, stream.key, loud=True)
+
+    def _tell_live(self, stream: _Stream, feed: _Feed, now: float) -> None:
+        """Say how the staleness ended; the value or notice that ends it follows."""
+        if stream.told is _Told.STALE and (stream.lost or feed.gap is not None):
+            self.readers.publish(stream.key, self._gap(stream, feed, now))
+        stream.told = _Told.LIVE
+        stream.fell_with = None
+        for member, one in stream.feeds.items():
+            one.gap = None
+            if one.live:
+                _speak_up(member, stream.key, loud=False)
+
+    def _gap(self, stream: _Stream, feed: _Feed, now: float) -> Gap:
+        """Return what readers missed: all since the last line fell, unless the line that heals it brought that too."""
+        own = feed.gap
+        key = stream.key
+        if own is not None and feed is stream.fell_with:
+            return attrs.evolve(own, at_s=now, end_s=now)
+        return Gap(
+            at_s=now,
+            channel=str(key[0]),
+            symbol=str(key[1]) if len(key) > 1 else "",
+            start_s=stream.since_s,
+            end_s=now,
+            reason="no line was left to be trusted" if own is None else own.reason,
+            healed_by="line" if own is None else "snapshot",
+        )
+
+    # -- notices about one line
+
+    def _aside(self, stream: _Stream, notice: Notice) -> None:
+        """Tell readers of the stream if it concerns them, and else who asks for health."""
+        if stream.told is _Told.LIVE:
+            self.readers.announce(notice)
+        else:
+            self.readers.publish(stream.key, notice)
+
+    def _refused(self, stream: _Stream, member: Member, feed: _Feed, event: Refused) -> None:
+        feed.refused = event
+        if event.final and all(one.refused is not None and one.refused.final for one in stream.feeds.values()):
+            self.readers.publish(stream.key, event)
+        elif event.final or next(iter(stream.feeds)) is not member:
+            self.readers.announce(event)
+        else:
+            self._aside(stream, event)
+
+    def _changed(self, key: StreamKey, event: InstrumentUpdate) -> None:
+        """Publish instruments that are new or have changed; each line brings them all."""
+        first = not self._instruments
+        news = tuple(one for one in event.instruments if self._instruments.get(one.symbol) != one)
+        for instrument in news:
+            self._instruments[instrument.symbol] = instrument
+        if news or first:
+            self.readers.publish(key, attrs.evolve(event, instruments=news, snapshot=event.snapshot and first))
+
+
+_OLDER, _EQUAL, _NEWER, _UNKNOWN = -1, 0, 1, 2
+
+
+def _order(last: MarketEvent, event: MarketEvent) -> int:
+    """Return how ``event`` stands to what was shown last, by the venue's own words."""
+    if isinstance(event, Candle):
+        assert isinstance(last, Candle)
+        mine, shown = (event.interval_begin, event.trades), (last.interval_begin, last.trades)
+        return _EQUAL if mine == shown else _NEWER if mine > shown else _OLDER
+    then, now = last.venue_time, event.venue_time
+    if now == then:
+        return _UNKNOWN if now is None else _EQUAL
+    if now is None or then is None:
+        return _UNKNOWN
+    return _NEWER if is_before(then, now) else _OLDER
+
+
+def _same(shown: MarketEvent, event: MarketEvent) -> bool:
+    """Return whether two events of one venue time tell the same."""
+    if isinstance(event, BookUpdate):
+        return isinstance(shown, BookUpdate) and shown.book.checksum == event.book.checksum
+    if isinstance(event, TickerUpdate):
+        return isinstance(shown, TickerUpdate) and shown.data == event.data
+    return attrs.evolve(event, received_s=shown.received_s, venue_time=shown.venue_time) == shown
+
+
+def _stale(key: StreamKey, why: str, since_s: float) -> Stale:
+    return Stale(str(key[0]), str(key[1]) if len(key) > 1 else None, why, since_s=since_s)
+
+
+def _speak_up(member: Member, key: StreamKey, *, loud: bool) -> None:
+    if member.views is not None:
+        member.views.speak_up(key, loud=loud)

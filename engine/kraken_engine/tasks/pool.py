@@ -1,0 +1,218 @@
+"""The pool: several lines bring the same market data, so that losing any one of them loses nothing.
+
+Each line is kept connected by a supervisor of its own, restores its own subscriptions in its own order, and knows
+nothing of the others. Which line carries which stream is placed here (:mod:`~kraken_engine.control.placement`), and
+what readers see of it is decided by the arbiter (:mod:`~kraken_engine.state.arbitration`); a pool of one line has
+neither, and publishes straight away.
+
+A line can be replaced while it works (*rotation*): another line takes its streams, and only when that has brought them
+all does the old one end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import attrs
+import trio
+
+from kraken_engine.config import Config
+from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
+from kraken_engine.control.placement import Placement
+from kraken_engine.errors import LineError, UsageError
+from kraken_engine.feed.publisher import Publisher
+from kraken_engine.model import Instrument
+from kraken_engine.monitor.kpis import Kpis
+from kraken_engine.normalise.events import Rotated
+from kraken_engine.runtime import Runtime
+from kraken_engine.state.arbitration import Arbiter, Member
+from kraken_engine.state.channels import Shared
+from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.outlet import Outlet
+from kraken_engine.state.subscriptions import SubscriptionKey
+from kraken_engine.tasks.line_statistics import LineStatistics
+from kraken_engine.tasks.market_line import MarketLine
+from kraken_engine.tasks.supervisor import run_line
+from kraken_engine.wire.endpoints import Endpoint
+
+__all__ = ["INSTRUMENTS", "Pool"]
+
+INSTRUMENTS: StreamKey = ("instrument",)
+"""The stream that every line carries: no book can be read without it."""
+
+_LOOK_S = 0.05
+"""How often a rotation looks whether the new line has brought everything."""
+
+
+@attrs.define(eq=False)
+class _Place:
+    """One place in the pool, and who has it."""
+
+    name: str
+    line: MarketLine
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Around the supervisor of :attr:`line`."""
+    coming: MarketLine | None = None
+    """Who is to have the place next, while it prepares."""
+    before: LineStatistics | None = None
+    """What the lines that had the place did."""
+
+    def lines(self) -> list[MarketLine]:
+        return [self.line] if self.coming is None else [self.line, self.coming]
+
+
+@final
+class Pool:
+    """The market lines of one venue; :meth:`run` keeps them connected."""
+
+    def __init__(
+        self, *, config: Config, runtime: Runtime, endpoint: Endpoint, publisher: Publisher, kpis: Kpis,
+        budget: ConnectBudget, log: ConnectLog | None = None,
+    ) -> None:  # fmt: skip
+        self.instruments: dict[str, Instrument] = {}
+        """Every tradable pair by symbol."""
+        self.ready = trio.Event()
+        """Some line has brought the list of instruments."""
+        self._config = config
+        self._runtime = runtime
+        self._endpoint = endpoint
+        self._publisher = publisher
+        self._kpis = kpis
+        self._budget = budget
+        self._log = log
+        self._nursery: trio.Nursery | None = None
+        names = [f"market {chr(ord('A') + n)}" for n in range(config.pool.market_lines)]
+        self.arbiter = Arbiter(publisher) if len(names) > 1 else None
+        """Decides between the lines; None: there is one only."""
+        self._shared = Shared() if len(names) > 1 else None
+        self._placement: Placement[StreamKey] = Placement(names, config.pool.redundancy)
+        self._places = {name: _Place(name, self._make_line(name, 1)) for name in names}
+
+    @property
+    def lines(self) -> tuple[MarketLine, ...]:
+        """The lines that have the places now."""
+        return tuple(place.line for place in self._places.values())
+
+    def statistics(self) -> tuple[LineStatistics, ...]:
+        """Return what each place did so far, whoever had it."""
+        return tuple(
+            place.line.statistics() if place.before is None else place.before + place.line.statistics()
+            for place in self._places.values()
+        )
+
+    # -- wishes
+
+    def want(self, key: StreamKey, subscription: SubscriptionKey) -> None:
+        """Subscribe to a stream on as many lines as there is redundancy."""
+        for name in self._placement.place(key, everywhere=key == INSTRUMENTS):
+            for line in self._places[name].lines():
+                self._want(line, key, subscription)
+
+    def drop(self, key: StreamKey, subscription: SubscriptionKey) -> None:
+        """Give up a stream."""
+        for name in self._placement.drop(key):
+            for line in self._places[name].lines():
+                line.drop(key, subscription)
+
+    # -- tasks
+
+    async def run(self) -> None:
+        """Keep every line connected until cancelled. Only bugs end it."""
+        now, wall_ns = self._runtime.clock.now(), self._runtime.clock.wall_ns()
+        if self._log is not None:
+            self._budget.restore([(wall_ns - at) / 1e9 for at in await self._log.load()], now=now)
+        async with trio.open_nursery() as self._nursery:
+            self.want(INSTRUMENTS, SubscriptionKey(channel="instrument"))
+            for place in self._places.values():
+                self._nursery.start_soon(self._run_line, place.line, place.scope)
+            if self.arbiter is not None:
+                self._nursery.start_soon(self._run_watch, self.arbiter)
+
+    async def rotate(self, name: str, *, why: str = "as asked for") -> None:
+        """Replace the connection of one line: connect anew, bring everything, and only then end the old one.
+
+        Raises:
+            UsageError: there is no such line, it is being replaced already, or it is the only one.
+            LineError: the new connection did not bring everything in time; the old one stays.
+        """
+        place = self._places.get(name)
+        if place is None:
+            raise UsageError(f"line: expected one of {', '.join(self._places)}, got {name!r}")
+        if self.arbiter is None or self._nursery is None:
+            raise UsageError("rotation takes a pool of two market lines or more (pool.max_connections)")
+        if place.coming is not None:
+            raise UsageError(f"{name} is being replaced already")
+        new = place.coming = self._make_line(name, place.line.generation + 1)
+        scope = trio.CancelScope()
+        for key, subscription in place.line.wanted().items():
+            self._want(new, key, subscription)
+        self._nursery.start_soon(self._run_line, new, scope)
+        limit_s = self._config.pool.rotation_timeout_s
+        complete = False
+        try:
+            with trio.move_on_after(limit_s):
+                while not self._brings_all(new, place.line):  # noqa: ASYNC110 - many streams of two lines decide it
+                    await trio.sleep(_LOOK_S)
+                complete = True
+        finally:
+            place.coming = None
+            if not complete:
+                scope.cancel()
+        if not complete:
+            raise LineError(f"{name}: the new connection did not bring everything within {limit_s:g} s")
+        before = place.line.statistics()
+        place.before = before if place.before is None else place.before + before
+        place.scope.cancel()
+        place.line, place.scope = new, scope
+        self._publisher.announce(Rotated(at_s=new.now(), line=name, generation=new.generation, reason=why))
+        self._publisher.flush()
+
+    async def _run_line(self, line: MarketLine, scope: trio.CancelScope) -> None:
+        with scope:
+            await run_line(line, self._budget, self._log)
+        line.retire("another line has its place")  # only a rotation cancels the scope of a line
+
+    async def _run_watch(self, arbiter: Arbiter) -> None:
+        """Do what time alone decides between lines."""
+        while True:
+            await trio.sleep(self._config.pool.watch_s)
+            arbiter.tick(now=self._runtime.clock.now())
+            self._publisher.flush()
+
+    # -- lines
+
+    def _make_line(self, name: str, generation: int) -> MarketLine:
+        member = None if self.arbiter is None else self.arbiter.member(name)
+        outlet: Outlet = self._publisher if member is None else member
+        line = MarketLine(
+            name=name,
+            generation=generation,
+            endpoint=self._endpoint,
+            runtime=self._runtime,
+            config=self._config,
+            outlet=outlet,
+            kpis=self._kpis,
+            instruments=self.instruments,
+            shared=self._shared,
+            on_instruments=self.ready.set,
+        )
+        if member is not None:
+            member.views = line
+        return line
+
+    def _want(self, line: MarketLine, key: StreamKey, subscription: SubscriptionKey) -> None:
+        if isinstance(line.outlet, Member):
+            line.outlet.begin(key)
+        line.want(key, subscription)
+
+    def _brings_all(self, new: MarketLine, old: MarketLine) -> bool:
+        """Return whether the new line may be trusted with all that the old one may be trusted with."""
+        assert isinstance(new.outlet, Member)
+        assert isinstance(old.outlet, Member)
+        wanted = new.wanted()
+        return new.up and all(new.outlet.is_live(key) for key in wanted if old.outlet.is_live(key))
+
+    def places(self) -> Mapping[str, tuple[StreamKey, ...]]:
+        """Return which streams each line carries."""
+        return {name: tuple(place.line.wanted()) for name, place in self._places.items()}
