@@ -66,12 +66,13 @@ class Model:
     def tick(self) -> None:
         self.tick_count += 1
         self.recovery_ticks = max(0, self.recovery_ticks - 1)
+        opening = self.epoch
         for call in list(self.probes):
             assert call.probe_ticks is not None
             call.probe_ticks -= 1
             if call.probe_ticks == 0:
                 self.fail(call, Failure.TRANSPORT, 0)
-        if self.mode == "open" and self.open_ticks > 0:
+        if self.mode == "open" and self.epoch == opening:  # not one that opened in this very tick
             self.open_ticks -= 1
             if self.open_ticks == 0:
                 self.change("half")

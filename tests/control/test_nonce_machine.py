@@ -102,6 +102,7 @@ class NonceMachine(RuleBasedStateMachine):
             self.disk = self.writing.up_to
         self.writing = None
         self.booted_ns = self.real_ns
+        self.intruded = self.seen >= self.disk  # a reset upward that no mark made durable is forgotten
         self.clock_known = False
         self.source = NonceSource(self.disk, self.settings)
 

@@ -86,8 +86,10 @@ class BreakerState(enum.Enum):
 class Ticket:
     """Leave to make one call; to be given back, with what became of it, exactly once."""
 
+    number: int
+    """Of the attempt."""
     call: int
-    """Number of the call; its retries have the same."""
+    """Number of the first attempt at this call."""
     generation: int
     kind: CallKind
     counts: bool = True
@@ -157,9 +159,9 @@ class CircuitBreaker:
     open_until: float = attrs.field(default=-math.inf, init=False)
     """When an open breaker becomes half open."""
     _generation: int = attrs.field(default=0, init=False)
-    _calls: int = attrs.field(default=0, init=False)
+    _tickets: int = attrs.field(default=0, init=False)
     _probes: dict[int, Ticket] = attrs.field(factory=dict[int, Ticket], init=False, repr=False)
-    """Probes that are out, by the number of the call; few, and none for longer than its deadline."""
+    """Probes that are out, by their number; few, and none for longer than its deadline."""
     _next_probe_at: float = attrs.field(default=-math.inf, init=False)
     """When the recovery group may probe an open breaker."""
     _throttled_pause_s: float = attrs.field(default=0.0, init=False)
@@ -193,8 +195,7 @@ class CircuitBreaker:
             now: monotonic seconds.
             token_waits: whether a token call stands in the same queue; any other probe then leaves it the place.
         """
-        self._calls += 1
-        return self._admit(self._calls, kind, now, token_waits)
+        return self._admit(None, kind, now, token_waits)
 
     def retry(self, ticket: Ticket, *, now: float, token_waits: bool = False) -> Ticket | Refused:
         """Ask to make the call of ``ticket`` again, whose failure was reported; more failures of it count as one."""
@@ -205,7 +206,7 @@ class CircuitBreaker:
         self.look(now=now)
         if not self._is_current(ticket):
             return
-        self._probes.pop(ticket.call, None)
+        self._probes.pop(ticket.number, None)
         if self.state is BreakerState.CLOSED:
             self._failed.clear()
             self._throttled.clear()
@@ -235,8 +236,8 @@ class CircuitBreaker:
     def cancelled(self, ticket: Ticket, *, now: float) -> None:
         """Nobody waits for the result any more: it counts neither way, and the place of a probe is free."""
         self.look(now=now)
-        if ticket.is_probe and self._probes.get(ticket.call) == ticket:
-            del self._probes[ticket.call]
+        if ticket.is_probe and self._probes.get(ticket.number) == ticket:
+            del self._probes[ticket.number]
 
     def trip(self, cause: Failure, *, now: float, not_before: float = -math.inf) -> None:
         """Open, or open anew, for a reason that no call of this breaker gave."""
@@ -249,17 +250,20 @@ class CircuitBreaker:
         self._events.clear()
         return taken
 
-    def _admit(self, call: int, kind: CallKind, now: float, token_waits: bool) -> Ticket | Refused:
+    def _admit(self, call: int | None, kind: CallKind, now: float, token_waits: bool) -> Ticket | Refused:
         state = self.look(now=now)
+        self._tickets += 1
+        number = self._tickets
+        ticket = Ticket(number, number if call is None else call, self._generation, kind)
         if state is BreakerState.CLOSED:
-            return Ticket(call, self._generation, kind)
+            return ticket
         if kind in _ALWAYS:
-            return Ticket(call, self._generation, kind, counts=False)
+            return attrs.evolve(ticket, counts=False)
         wait_s = self._wait_s(kind, now, token_waits)
         if wait_s > 0.0:
             return Refused(wait_s)
-        probe = Ticket(call, self._generation, kind, deadline_s=now + self.settings.probe_timeout_s)
-        self._probes[call] = probe
+        probe = attrs.evolve(ticket, deadline_s=now + self.settings.probe_timeout_s)
+        self._probes[number] = probe
         self._events.append(Probed(now, kind))
         return probe
 
@@ -278,14 +282,14 @@ class CircuitBreaker:
 
     def _is_current(self, ticket: Ticket) -> bool:
         """Return whether the result of this call says anything about the present state."""
-        if ticket.is_probe and self._probes.get(ticket.call) != ticket:
+        if ticket.is_probe and self._probes.get(ticket.number) != ticket:
             return False
         if ticket.is_probe and ticket.generation != self._generation:
-            del self._probes[ticket.call]
+            del self._probes[ticket.number]
         return ticket.counts and ticket.generation == self._generation
 
     def _settle(self, ticket: Ticket, failure: Failure, *, now: float, not_before: float = -math.inf) -> None:
-        self._probes.pop(ticket.call, None)
+        self._probes.pop(ticket.number, None)
         if ticket.generation != self._generation:
             return
         if self.state is BreakerState.CLOSED:
