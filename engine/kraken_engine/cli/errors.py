@@ -27,10 +27,11 @@ __all__ = ["EXERCISED_BY", "errors"]
 EXERCISED_BY: Mapping[type[Command], str] = {
     ReconnectWithBackoff: "tests/tasks/test_market.py::"
     "test_a_cut_line_is_told_as_stale_and_healed_with_a_gap_before_the_next_price",
-    RefreshTokenAndReconnect: "tests/control/test_token_lifetime.py::"
-    "test_a_rejected_token_is_fetched_anew_once_for_all_who_report_it",
-    ActivateCircuitBreaker: "tests/control/test_circuit_breaker.py::test_one_rate_limit_answer_opens_it",
-    ResetNonceAndRetry: "tests/control/test_nonce.py::test_a_reset_goes_above_everything_reserved_and_above_the_venue",
+    RefreshTokenAndReconnect: "tests/tasks/test_auth_refresher.py::"
+    "test_a_rejected_token_is_replaced_once_for_all_who_were_refused",
+    ActivateCircuitBreaker: "tests/rest/test_queue.py::"
+    "test_a_rate_limit_answer_opens_the_breaker_at_once_and_is_not_retried",
+    ResetNonceAndRetry: "tests/rest/test_queue.py::test_a_refused_nonce_is_followed_by_a_higher_one",
     SkipMessage: "tests/normalise/test_market_data.py::test_a_ticker_with_a_number_that_is_none_is_rejected_alone",
     Resnapshot: "tests/state/test_book_sync.py::test_a_mismatch_hides_the_book_before_anything_else_and_asks_once",
     RestoreFromCheckpoint: "tests/store/test_checkpoint.py::"
