@@ -33,6 +33,7 @@ from kraken_engine.sim.link import Link
 from kraken_engine.sim.network import Resolver, SimNetwork
 from kraken_engine.sim.plan import Fault
 from kraken_engine.sim.trace import Fact, Sometimes, Trace
+from kraken_engine.sim.workers import SimWorkers
 from kraken_engine.tasks.market import Market, open_market
 from kraken_engine.venue.core.exchange import Exchange
 from kraken_engine.venue.core.records import FaultRecord
@@ -142,7 +143,13 @@ async def open_world(seed: object, settings: WorldSettings | None = None) -> Asy
     )
     disk = SimDisk()
     venue_runtime = Runtime(clock=SimClock(), network=network, files=disk, rng=seeded_rng(f"{seed}:venue shell"))
-    engine_runtime = Runtime(clock=clock, network=_Internet(network), files=disk, rng=seeded_rng(f"{seed}:engine"))
+    engine_runtime = Runtime(
+        clock=clock,
+        network=_Internet(network),
+        files=disk,
+        rng=seeded_rng(f"{seed}:engine"),
+        workers=SimWorkers(seeded_rng(f"{seed}:workers")),
+    )
     venue_settings = VenueSettings(
         symbols=settings.symbols,
         rate=settings.rate,

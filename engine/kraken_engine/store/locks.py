@@ -1,0 +1,65 @@
+"""One engine for each key on this machine, whatever state directory it uses.
+
+Two engines with one key would refuse each other's nonces and spend each other's limits, and neither could say why. The
+lock is a file in a directory of this user, named by the key's fingerprint; the operating system lets go of it when the
+process ends, however it ends. An engine of another user, or on another machine, is not seen: give each one its own key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+from kraken_engine.errors import StoreError, StoreLocked
+from kraken_engine.runtime import Files, Runtime
+
+__all__ = ["hold_key", "locks_directory"]
+
+RUNTIME_VARIABLE: Final = "XDG_RUNTIME_DIR"
+"""Where the system says that running programs of this user keep such things."""
+
+
+def locks_directory(runtime: Runtime) -> str:
+    """Return where locks of keys are."""
+    base = runtime.environment.get(RUNTIME_VARIABLE, "")
+    return f"{base}/kraken-engine" if base.startswith("/") else f"/tmp/kraken-engine-{runtime.files.user()}"  # noqa: S108
+
+
+@contextmanager
+def hold_key(runtime: Runtime, fingerprint: str, about: str) -> Generator[None]:
+    """Be the only engine of this user on this machine that uses a key, for as long as the block lasts.
+
+    Args:
+        runtime: its files and environment.
+        fingerprint: :attr:`~kraken_engine.secret.ApiKey.fingerprint`.
+        about: what the one who is refused is told of us: account, state directory.
+
+    Raises:
+        StoreLocked: another engine uses it; it is named.
+        StoreError: the directory of locks cannot be used, or is not ours alone.
+    """
+    files, directory = runtime.files, locks_directory(runtime)
+    path = f"{directory}/key-{fingerprint}.lock"
+    try:
+        _check(files, directory)
+        lock = files.lock(path, about)
+    except BlockingIOError:
+        holder = files.read_bytes(path).decode(errors="replace").strip() or "somebody who gave no name"
+        raise StoreLocked(f"key {fingerprint}: expected to be its only user, but {holder} holds it") from None
+    except OSError as error:
+        raise StoreError(f"{directory}: cannot lock key {fingerprint}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check(files: Files, directory: str) -> None:
+    files.make_directory(directory)
+    facts = files.look(directory)
+    if facts.kind != "directory" or facts.owner != files.user() or facts.mode & 0o077:
+        raise StoreError(
+            f"{directory}: expected a directory of user {files.user()} alone, "
+            f"got one of user {facts.owner} with mode {facts.mode:04o}"
+        )
