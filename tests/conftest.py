@@ -3,6 +3,8 @@
 Hypothesis judges what is true, not how fast this machine is today: its deadline per example is off. A failing example
 is printed in a form that can be pasted into the test.
 
+Every test runs under the eyes of :mod:`tests.canaries`: forty secrets that must never be seen.
+
 ``HYPOTHESIS_PROFILE=deep`` plays 10,000 examples where a test does not set a number of its own (``nox -s deep``).
 """
 
@@ -11,6 +13,17 @@ from __future__ import annotations
 import os
 
 from hypothesis import HealthCheck, settings
+from tests.canaries import (  # noqa: F401 - hooks and fixtures, found by their names
+    canary_keys,
+    canary_tokens,
+    pytest_configure,
+    pytest_runtest_makereport,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+    pytest_unconfigure,
+    pytest_warning_recorded,
+)
 
 settings.register_profile("kraken-engine", deadline=None, print_blob=True)
 settings.register_profile(

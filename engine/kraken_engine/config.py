@@ -88,7 +88,7 @@ def is_key_file(value: object) -> bool:
 
 
 _ACCOUNT = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_KEY_MATERIAL = re.compile(r"(?=.*[A-Z])(?=.*[a-z])(?=.*[0-9])([A-Za-z0-9+/]{56}|[A-Za-z0-9+/]{86}==)")
+_KEY_MATERIAL = re.compile(r"(?=.*[A-Z])(?=.*[0-9])([A-Za-z0-9+/]{56}|[A-Za-z0-9+/]{86}==)")
 """A key or a secret of the venue: base64 of 42 or 64 bytes."""
 
 _Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]

@@ -136,26 +136,43 @@ def load_config(runtime: Runtime, path: str) -> Config:
     Raises:
         ConfigError: all mistakes, each ``file:line: what, expected, got``, in the order of the file.
     """
+    document = _document(path)
     try:
-        data = runtime.files.read_bytes(path)
+        document.read(runtime.files.read_bytes(path))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else None
         raise ConfigError(f"{path}: cannot be read: {why or error}") from error
-    return parse_config(data, name=path, environment=runtime.environment)
+    _override(document, runtime.environment)
+    return _checked(document, path)
 
 
 def parse_config(data: bytes, *, name: str, environment: Mapping[str, str] | None = None) -> Config:
     """Return the settings in the bytes of a file called ``name``; see :func:`load_config`."""
-    document = Document(name, hidden=("accounts",))
+    document = _document(name)
     document.read(data)
+    _override(document, environment or {})
+    del data, environment  # a traceback with locals would show a key that stands there by mistake
+    return _checked(document, name)
+
+
+def _document(name: str) -> Document:
+    return Document(name, hidden=("accounts",))
+
+
+def _override(document: Document, environment: Mapping[str, str]) -> None:
+    """Let variables of ours override the file."""
     _sections_are_mappings(document)
-    for variable, text in sorted((environment or {}).items()):
+    for variable, text in sorted(environment.items()):
         if variable.startswith(ACCOUNTS_PREFIX):
             override_account(document, variable, text)
             continue
         section, found, key = variable.removeprefix(_ENVIRONMENT_PREFIX).lower().partition("__")
         if found and variable.startswith(_ENVIRONMENT_PREFIX):
             document.override((section, key), text, source=f"environment {variable}")
+
+
+def _checked(document: Document, name: str) -> Config:
+    """Return the settings of a document, or raise all its mistakes."""
     _sections_are_mappings(document)
     take_out_keys(document)
     file = _structured(document)

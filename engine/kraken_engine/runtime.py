@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import queue
 import random
 import signal
 import socket
@@ -21,7 +22,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Literal, Protocol, TypeVar
 
 import apsw
@@ -44,6 +45,7 @@ __all__ = [
     "Worker",
     "Workers",
     "connect_database",
+    "error_lines",
     "real_runtime",
     "seeded_rng",
     "wait_interrupted",
@@ -464,3 +466,37 @@ def _write_output(text: str) -> None:
     with _OUTPUT:
         while rest:
             rest = rest[os.write(descriptor, rest) :]
+
+
+@contextlib.contextmanager
+def error_lines(*, most_waiting: int = 10_000, close_timeout_s: float = 1.0) -> Generator[Callable[[str], None]]:
+    """Give a function that writes a line to standard error and never waits, for as long as the block lasts.
+
+    A thread does the waiting. Beyond ``most_waiting``, lines that a slow reader keeps from being written are dropped,
+    and counted in the line after them. Leaving writes what is left, for ``close_timeout_s`` at most.
+    """
+    waiting: queue.Queue[str | None] = queue.Queue(most_waiting)
+    dropped = [0]
+
+    def write() -> None:
+        while (line := waiting.get()) is not None:
+            lost, dropped[0] = dropped[0], 0
+            note = f"({lost} lines were not written, for nobody read them)\n" if lost else ""
+            with contextlib.suppress(OSError, ValueError):  # nobody reads any more: there is nobody to tell
+                sys.stderr.write(f"{note}{line}\n")
+                sys.stderr.flush()
+
+    def put(line: str) -> None:
+        try:
+            waiting.put_nowait(line)
+        except queue.Full:
+            dropped[0] += 1
+
+    thread = threading.Thread(target=write, name="kraken-engine log", daemon=True)
+    thread.start()
+    try:
+        yield put
+    finally:
+        with contextlib.suppress(queue.Full):
+            waiting.put(None, timeout=close_timeout_s)
+        thread.join(close_timeout_s)

@@ -104,6 +104,9 @@ class ApiKey:
     def __repr__(self) -> str:
         return f"ApiKey({self.fingerprint})"
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a key is neither pickled nor copied: hand on the object itself")
+
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that name this key and tell nothing of it: for logs, locks and the store."""
@@ -128,6 +131,7 @@ def _forms(plain: str) -> Iterator[str]:
     """Return the ways in which a text is commonly written, longest first where one may hold another."""
     data = _bytes(plain)
     forms = {plain, quote(data, safe=""), quote(data), quote_plus(data), json.dumps(plain)[1:-1], repr(plain)[1:-1]}
+    forms |= {json.dumps(plain, ensure_ascii=False)[1:-1], repr(data)[2:-1]}
     forms |= {plain.replace("/", "\\/"), data.hex(), data.hex().upper()}
     forms |= {inner for encode in (base64.b64encode, base64.urlsafe_b64encode) for inner in _inside(data, encode)}
     decoded = _decoded(plain)

@@ -8,7 +8,7 @@ Three counts, all of which have to end at 0 bad:
 
 ::
 
-    python -m tests.drills.crash_states [--saves 12] [--transactions 10] [--states-a-step 1000] [--flip-step 1]
+    python -m tests.drills.crash_states [--saves 12] [--transactions 12] [--flip-step 1]
 """
 
 from __future__ import annotations
@@ -291,7 +291,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--saves", type=int, default=12, help="checkpoints saved")
     parser.add_argument("--transactions", type=int, default=12, help="transactions of the store")
-    parser.add_argument("--states-a-step", type=int, default=7_000, help="most crash states tried at each step")
+    parser.add_argument("--states-a-step", type=int, default=7_000, help="most crash states of checkpoints at a step")
+    parser.add_argument("--store-states-a-step", type=int, default=300, help="most crash states of the store at a step")
     parser.add_argument("--flip-step", type=int, default=1, help="every so many bytes of the store")
     options = parser.parse_args()
     bad: list[str] = []
@@ -299,7 +300,7 @@ def main() -> int:
     tally, seconds = _timed(lambda: crash_checkpoints(options.saves, options.states_a_step))
     print(f"checkpoints: {_counts(tally)}, {seconds:.0f} CPU s", flush=True)
     bad += tally.bad
-    tally, seconds = _timed(lambda: crash_store(options.transactions, options.states_a_step))
+    tally, seconds = _timed(lambda: crash_store(options.transactions, options.store_states_a_step))
     print(f"store: {_counts(tally)}, {tally.cut} found cut, {seconds:.0f} CPU s", flush=True)
     bad += tally.bad
     found, seconds = _timed(flip_checkpoints)

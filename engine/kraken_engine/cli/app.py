@@ -22,7 +22,8 @@ from kraken_engine.cli.replay import replay
 from kraken_engine.cli.sim import sim
 from kraken_engine.cli.venue import venue
 from kraken_engine.cli.watch import watch
-from kraken_engine.errors import ConfigError, EngineError, EngineFailed, UsageError
+from kraken_engine.errors import ConfigError, EngineError, EngineFailed, UsageError, shown
+from kraken_engine.monitor.log import LEVELS, log_to_standard_error
 
 __all__ = ["app", "run"]
 
@@ -37,7 +38,10 @@ def _version() -> str:
 
 app = App(
     name="kraken-engine",
-    help="A Trio engine for Kraken market data, and the simulated venue to try it on.",
+    help="""A Trio engine for Kraken market data, and the simulated venue to try it on.
+
+    Before any command, --log LEVEL (debug, info, warning, error) writes log lines to standard error.
+    """,
     version=_version,
     backend="trio",
     result_action="return_value",
@@ -54,7 +58,9 @@ def run(arguments: Sequence[str]) -> int:
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # started with it closed (``>&-``)
         return _complain("standard output: closed", BAD_INPUT)
     try:
-        result = app(arguments)
+        arguments, level = _log_level(arguments)
+        with contextlib.nullcontext() if level is None else log_to_standard_error(level):
+            result = app(arguments)
         sys.stdout.flush()
     except CycloptsError as error:
         return _complain(str(error), BAD_INPUT)
@@ -74,6 +80,24 @@ def run(arguments: Sequence[str]) -> int:
     except EngineError as error:
         return _complain(str(error), FAILED)
     return result if isinstance(result, int) else 0
+
+
+def _log_level(arguments: Sequence[str]) -> tuple[Sequence[str], str | None]:
+    """Take ``--log LEVEL`` off the front of a command line.
+
+    Raises:
+        UsageError: no such level.
+    """
+    first = arguments[0] if arguments else ""
+    if first == "--log":
+        level, rest = arguments[1] if len(arguments) > 1 else "nothing", arguments[2:]
+    elif first.startswith("--log="):
+        level, rest = first.removeprefix("--log="), arguments[1:]
+    else:
+        return arguments, None
+    if level not in LEVELS:
+        raise UsageError(f"--log: expected {', '.join(LEVELS)}, got {shown(level)}")
+    return rest, level
 
 
 def _output_failure(failed: EngineFailed) -> OutputFailed | None:

@@ -55,6 +55,7 @@ def signed_request(path: str, fields: Mapping[str, str], *, nonce: int, key: Api
 
     The nonce comes first, then the fields in their order, then the password of the key's second factor, if it has one.
     """
+    _key_bytes(key.secret)  # whoever raises does so before anything is revealed: a traceback with locals would show it
     form = {"nonce": str(nonce), **fields}
     if key.otp is not None:
         form["otp"] = key.otp.reveal()

@@ -38,28 +38,29 @@ def load_api_key(runtime: Runtime, settings: AccountSettings) -> ApiKey:
     if settings.key_file is not None:
         return _from_file(runtime.files, settings.key_file)
     found = _from_environment(runtime.environment, settings.name, "")
-    if found is None:
+    if not found:
         variable = f"{_variable(settings.name)}KEY"
         raise ConfigError(f"account {settings.name}: expected a key, got neither key_file nor {variable}")
-    return found
+    return _key(found, [], lambda part: f"{_variable(settings.name)}{part.upper()}")
 
 
 def load_emergency_key(runtime: Runtime, settings: AccountSettings) -> ApiKey | None:
     """Return the emergency key of an account, or None if it has none; see :func:`load_api_key`."""
     if settings.emergency_key_file is not None:
         return _from_file(runtime.files, settings.emergency_key_file)
-    return _from_environment(runtime.environment, settings.name, "EMERGENCY_")
+    found = _from_environment(runtime.environment, settings.name, "EMERGENCY_")
+    return _key(found, [], lambda part: f"{_variable(settings.name)}EMERGENCY_{part.upper()}") if found else None
 
 
 def _variable(account: str) -> str:
     return f"{ACCOUNTS_PREFIX}{account.upper()}__"
 
 
-def _from_environment(environment: Mapping[str, str], account: str, kind: str) -> ApiKey | None:
+def _from_environment(environment: Mapping[str, str], account: str, kind: str) -> dict[str, Secret]:
+    """Return the parts of a key by name; raises nothing, for it holds what must not be seen."""
     prefix = _variable(account) + kind
     names = {part: prefix + part.upper() for part in _PARTS}
-    found = {part: Secret(environment[name].strip()) for part, name in names.items() if _is_set(environment, name)}
-    return _key(found, [], names.__getitem__) if found else None
+    return {part: Secret(environment[name].strip()) for part, name in names.items() if _is_set(environment, name)}
 
 
 def _is_set(environment: Mapping[str, str], name: str) -> bool:
@@ -119,7 +120,7 @@ def _parse(content: bytes, path: str) -> tuple[dict[str, Secret], list[str]]:
         return {}, [f"{path}: expected less than {MAX_FILE_BYTES} bytes, got more"]
     mistakes: list[str] = []
     found: dict[str, Secret] = {}
-    for number, line in enumerate(content.decode("latin-1").split("\n"), start=1):
+    for number, line in enumerate(content.decode(errors="surrogateescape").split("\n"), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, _, value = (part.strip() for part in line.partition("="))
@@ -149,6 +150,8 @@ def _mistake(part: str, secret: Secret) -> str | None:
     text = secret.reveal()
     if len(text) > MAX_KEY_CHARACTERS:
         return f"expected at most {MAX_KEY_CHARACTERS} characters, got {len(text)}"
+    if part == "otp":
+        return None if text.isprintable() else "expected a printable text, got something else"
     if not text.isascii() or not text.isprintable() or " " in text:
         return "expected printable ASCII without blanks, got something else"
     if part == "secret":

@@ -17,6 +17,7 @@ the last notice and then the end of their stream.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -34,6 +35,7 @@ from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.topics import Health
 from kraken_engine.model import Instrument
 from kraken_engine.monitor.kpis import Kpis
+from kraken_engine.monitor.log import log_event, logger
 from kraken_engine.normalise.events import Event, LineDown
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.state.freshness import StreamKey
@@ -174,6 +176,9 @@ async def _open_market(
     if endpoint.tls:
         client_context(config.wire, runtime.files)  # an unusable certificate is a mistake now, not a failing line later
     publisher = Publisher()
+    log = logger("market")
+    if log.isEnabledFor(logging.INFO):  # else nobody pays for it: market data passes here as well
+        publisher.observe(lambda _, event: log_event(log, event))
     kpis = Kpis(now=runtime.clock.now())
     budget = ConnectBudget(config.backoff)
     pool = Pool(
