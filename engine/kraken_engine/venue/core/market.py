@@ -19,7 +19,7 @@ from kraken_engine.runtime import Rng, seeded_rng
 from kraken_engine.venue.core.instruments import Pair
 from kraken_engine.venue.core.matching import ASK, BID, Fill, Ladder, MatchingBook, Order
 
-__all__ = ["MarketFlow", "MarketSink", "TradingMode"]
+__all__ = ["TOP", "MarketFlow", "MarketSink", "TradingMode"]
 
 TOP = 10
 """The flow acts on so many levels a side."""
