@@ -64,7 +64,8 @@ def docs(session: nox.Session) -> None:
 def foreign(session: nox.Session) -> None:
     """Let other people's Kraken clients check the simulated venue."""
     _install(session, "foreign")
-    session.run("pytest", "-q", "-rP", "tests/foreign/conformance_python_kraken_sdk.py", *session.posargs)
+    programs = sorted(str(program) for program in Path("tests/foreign").glob("conformance_*.py"))
+    session.run("pytest", "-q", "-rP", *(session.posargs or programs))
 
 
 @nox.session

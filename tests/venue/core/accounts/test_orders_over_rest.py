@@ -215,6 +215,10 @@ def test_a_bad_order_is_refused_in_the_venues_words_and_changes_nothing(
     assert caller.call("BalanceEx") == before
 
 
+def test_what_clients_say_by_default_is_understood(caller: Caller) -> None:
+    add(caller, "buy", "0.5", "60000", reduce_only="False", leverage="none", starttm="0", stptype="cancel-newest")
+
+
 def test_a_validated_order_is_checked_and_not_placed(caller: Caller) -> None:
     order = {"pair": "BTC/USD", "type": "buy", "ordertype": "limit", "price": "60000", "volume": "0.5"}
     result = caller.call("AddOrder", validate="true", **order)

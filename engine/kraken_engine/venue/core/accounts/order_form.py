@@ -52,7 +52,7 @@ def read_order(fields: Mapping[str, str], pair: Pair, wall_ns: int) -> OrderRequ
         if name not in _KNOWN:
             raise _bad(name)
     for name, allowed in _MUST_BE.items():
-        if name in fields and fields[name] not in allowed:
+        if name in fields and fields[name].lower() not in allowed:
             raise _bad(name)
     kind = _one_of(fields, "ordertype", _KINDS)
     side = BID if _one_of(fields, "type", ("buy", "sell")) == "buy" else ASK
