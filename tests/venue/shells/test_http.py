@@ -274,3 +274,24 @@ async def test_a_script_ends_when_the_client_is_tired_of_it(autojump_clock: Cloc
         await trio.sleep(2.0)
         await near.aclose()
     assert trio.current_time() < 10.0
+
+
+async def test_a_request_says_how_many_others_of_its_client_are_in_work(autojump_clock: Clock) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def answer(request: RestRequest) -> RestResponse:
+        seen.append((request.client, request.concurrent))
+        return RestResponse(status=200, headers={}, body=b"", script=(10.0,))
+
+    server = HttpServer(answer=answer)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            near, far = memory_stream_pair()
+            nursery.start_soon(server.serve, far)
+            await near.send_all(b"GET / HTTP/1.1\r\nhost: venue\r\n\r\n")
+            await trio.sleep(1.0)
+        await trio.sleep(30.0)
+        near, far = memory_stream_pair()
+        nursery.start_soon(server.serve, far)
+        await near.send_all(b"GET / HTTP/1.1\r\nhost: venue\r\n\r\n")
+    assert seen == [("somebody", 0), ("somebody", 1), ("somebody", 2), ("somebody", 0)]

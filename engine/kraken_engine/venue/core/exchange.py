@@ -34,6 +34,8 @@ from kraken_engine.venue.core.market import TradingMode
 from kraken_engine.venue.core.names import Names
 from kraken_engine.venue.core.oracle import Oracle
 from kraken_engine.venue.core.ports import Close, RestRequest, RestResponse
+from kraken_engine.venue.core.rest_form import failure
+from kraken_engine.venue.core.rest_gate import PublicPace, RestGate
 from kraken_engine.venue.core.rest_public import PublicRest
 from kraken_engine.venue.core.sessions import Session
 from kraken_engine.venue.core.timestamps import NS_PER_S, NS_PER_US, Stamps
@@ -74,6 +76,7 @@ class Exchange:
         *,
         levels: int | None = None,
         accounts: Sequence[AccountSettings] = (),
+        public_pace: PublicPace | None = None,
     ) -> None:
         """Open the exchange.
 
@@ -86,6 +89,7 @@ class Exchange:
             levels: levels a side of every book. By default 1,200 for up to 50 symbols, fewer for more, so that
                 opening stays quick; a world that needs only shallow books opens faster with fewer.
             accounts: those that it has from the start; ``accounts.create`` opens more.
+            public_pace: how often an address may ask REST for public data; None: as often as it likes.
 
         Raises:
             ConfigError: ``symbols``, ``rate`` or ``levels`` is out of range.
@@ -132,6 +136,7 @@ class Exchange:
         self._assets = assets_of(pairs)
         names = Names(tuple(self._listings.values()), self._assets)
         self._rest = PublicRest(names)
+        self._gate = RestGate(public_pace)
         self._rest_requests = 0
         self.private = PrivateSide(
             self,
@@ -202,6 +207,9 @@ class Exchange:
         wall_ns = self._wall_start_ns + self._agenda.now_ns
 
         def answer() -> RestResponse:
+            refused = self._gate.refuses(request, wall_ns)
+            if refused is not None:
+                return failure(refused)
             if request.path.startswith("/0/private/"):
                 return self.private.rest.answer(request, wall_ns)
             return self._rest.answer(request, wall_ns, self.system)

@@ -7,8 +7,9 @@ connection is kept. What a request means is the business of the ``answer`` it is
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable
-from typing import final
+from typing import cast, final
 from urllib.parse import parse_qsl
 
 import attrs
@@ -49,12 +50,14 @@ class HttpServer:
 
     answer: Answer
     limits: HttpLimits = attrs.field(factory=HttpLimits)
+    _in_work: Counter[str] = attrs.field(factory=Counter[str], init=False)
+    """Requests that are being answered, by address of the client."""
 
     async def serve(self, stream: Stream) -> None:
         """Serve one connection until it ends, and close ``stream``; the world's failures are not raised."""
         try:
             with contextlib.suppress(trio.BrokenResourceError, trio.TooSlowError):
-                await _Conversation(stream, self.limits).run(self.answer)
+                await _Conversation(stream, self.limits, self._in_work).run(self.answer)
         finally:
             # Shielded: a cancellation delivered here would take the place of the error in flight.
             with trio.move_on_after(self.limits.close_timeout_s, shield=True):
@@ -80,8 +83,10 @@ class _Refused(Exception):
 class _Conversation:
     """The requests of one connection, one after the other."""
 
-    def __init__(self, stream: Stream, limits: HttpLimits) -> None:
+    def __init__(self, stream: Stream, limits: HttpLimits, in_work: Counter[str]) -> None:
         self._stream = stream
+        self._client = _address(stream)
+        self._in_work = in_work
         self._limits = limits
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.max_header_bytes)
 
@@ -90,11 +95,8 @@ class _Conversation:
         try:
             while (head := await self._head(patience_s)) is not None:
                 request = self._request(head, await self._body(head))
-                response = answer(request)
-                if response.script is not None:
-                    await self._play(response.script)
+                if await self._answer(request, answer(request)):
                     return
-                await self._send(response, with_body=request.method != "HEAD")
                 if self._http.our_state is h11.MUST_CLOSE:
                     return
                 self._http.start_next_cycle()
@@ -104,6 +106,20 @@ class _Conversation:
             headers = {**response.headers, "connection": "close"}
             await self._send(attrs.evolve(response, headers=headers), with_body=True)
             await self._read_away()
+
+    async def _answer(self, request: RestRequest, response: RestResponse) -> bool:
+        """Send an answer; return whether the connection ends with it."""
+        self._in_work[self._client] += 1
+        try:
+            if response.script is not None:
+                await self._play(response.script)
+                return True
+            await self._send(response, with_body=request.method != "HEAD")
+            return False
+        finally:
+            self._in_work[self._client] -= 1
+            if not self._in_work[self._client]:
+                del self._in_work[self._client]
 
     async def _head(self, patience_s: float) -> h11.Request | None:
         """Return the next request without its body, or None when the client is done or stays silent."""
@@ -150,6 +166,8 @@ class _Conversation:
             query=dict(fields),
             headers={name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers},
             body=body,
+            client=self._client,
+            concurrent=self._in_work[self._client],
         )
 
     async def _send(self, response: RestResponse, *, with_body: bool) -> None:
@@ -191,3 +209,12 @@ class _Conversation:
         with trio.move_on_after(self._limits.close_timeout_s):
             while await self._stream.receive_some(self._limits.read_bytes):
                 pass
+
+
+def _address(stream: Stream) -> str:
+    """Return the address of the other end, where there is one."""
+    inner = cast("trio.SSLStream[Stream]", stream).transport_stream if isinstance(stream, trio.SSLStream) else stream
+    if isinstance(inner, trio.SocketStream):
+        with contextlib.suppress(OSError):  # the client may be gone already
+            return str(inner.socket.getpeername()[0])
+    return "somebody"

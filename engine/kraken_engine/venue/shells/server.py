@@ -22,6 +22,7 @@ from kraken_engine.runtime import Address, Clock, Listener, Runtime, Stream
 from kraken_engine.venue.core.accounts.settings import TEST_ACCOUNT, AccountSettings
 from kraken_engine.venue.core.exchange import Exchange
 from kraken_engine.venue.core.ports import RestRequest, RestResponse
+from kraken_engine.venue.core.rest_gate import PublicPace
 from kraken_engine.venue.shells.certificate import Certificate, make_certificate
 from kraken_engine.venue.shells.control import ControlPort
 from kraken_engine.venue.shells.http import HttpServer
@@ -79,6 +80,8 @@ class VenueSettings:
     """Levels a side of every book; None: as many as suit the number of symbols."""
     accounts: tuple[AccountSettings, ...] = (TEST_ACCOUNT,)
     """Its accounts; by default the one whose keys are fixed, for tests."""
+    public_pace: PublicPace | None = attrs.field(factory=PublicPace)
+    """How often one address may ask REST for public data; None: as often as it likes."""
     tls_dir: str | None = None
     """Where to write a throw-away certificate; None: no TLS. The control port never has it."""
 
@@ -120,6 +123,7 @@ async def open_venue(runtime: Runtime, settings: VenueSettings) -> AsyncGenerato
         clock.wall_ns(),
         levels=settings.levels,
         accounts=settings.accounts,
+        public_pace=settings.public_pace,
     )
     market = _Market(exchange, clock)
     public, auth = (
