@@ -123,6 +123,8 @@ class AccountSync:
     _channels: dict[str, _Channel] = attrs.field(init=False)
     _connected: bool = attrs.field(default=False, init=False)
     _live: bool = attrs.field(default=False, init=False)
+    _suspected: bool = attrs.field(default=False, init=False)
+    """The connection is silent: perhaps there is something to hear, and we do not hear it."""
     _stale_since: float | None = attrs.field(default=None, init=False)
     _stale_why: str = attrs.field(default="", init=False)
     _complete_until: str | None = attrs.field(default=None, init=False)
@@ -138,6 +140,8 @@ class AccountSync:
     _tries: int = attrs.field(default=0, init=False)
     _retry_at: float = attrs.field(default=math.inf, init=False)
     _replayed: int = attrs.field(default=0, init=False)
+    _renewed: bool = attrs.field(default=False, init=False)
+    """A snapshot came since the account was live."""
     _restarted: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -162,6 +166,11 @@ class AccountSync:
         if not self._connected:
             return Phase.DOWN
         return Phase.CLOSING if self._closure is not None else Phase.AWAITING
+
+    @property
+    def complete_until(self) -> str | None:
+        """Venue time up to which every report was taken; None: no snapshot yet."""
+        return self._complete_until
 
     @property
     def may_trade(self) -> bool:
@@ -191,7 +200,7 @@ class AccountSync:
 
     def disconnected(self, why: str, *, now: float) -> list[AccountAction]:
         """The connection is gone, and with it everything that was current."""
-        self._connected = False
+        self._connected = self._suspected = False
         for name in CHANNELS:
             self._forget(name)
         return self._stop(why, now)
@@ -208,6 +217,16 @@ class AccountSync:
     def refused(self, why: str, *, now: float) -> list[AccountAction]:
         """The venue refused a subscription, and nothing here can heal that: say why the account stays out of step."""
         return self._stop(why, now)
+
+    def suspect(self, why: str, *, now: float) -> list[AccountAction]:
+        """The connection is silent: until it speaks again, nothing here counts as current."""
+        self._suspected = True
+        return self._stop(why, now)
+
+    def spoke_again(self, *, now: float) -> list[AccountAction]:
+        """The silence is over. What was lost in it shows in the sequence; if nothing was, all is current."""
+        self._suspected = False
+        return self._perhaps_live(now)
 
     def lose(self, channel: str, why: str, *, now: float, ask: bool = True) -> list[AccountAction]:
         """Messages of ``channel`` are missing, or may be: nothing of it is current until a fresh snapshot."""
@@ -244,6 +263,7 @@ class AccountSync:
         if snapshot:
             channel.due = math.inf
             channel.taken.clear()
+            self._renewed = True
         channel.taken[message.sequence] = message
         channel.taken.pop(message.sequence - _MESSAGES_KEPT, None)
         try:
@@ -397,14 +417,14 @@ class AccountSync:
     # -- in step, or not
 
     def _perhaps_live(self, now: float) -> list[AccountAction]:
-        if self._live or not all(channel.whole for channel in self._channels.values()):
+        if self._live or self._suspected or not all(channel.whole for channel in self._channels.values()):
             return []
         self._live = True
         why, since = self._stale_why, self._stale_since
         self.why = ""
         told: list[AccountAction] = []
         if since is not None:
-            healed_by = "rest" if self._replayed else "snapshot"
+            healed_by = "rest" if self._replayed else "snapshot" if self._renewed else "line"
             told.append(
                 Tell(
                     AccountGap(
@@ -419,7 +439,7 @@ class AccountSync:
                     )
                 )
             )
-        self._stale_since, self._replayed = None, 0
+        self._stale_since, self._replayed, self._renewed = None, 0, False
         return [*told, Tell(AccountLive(at_s=now, channel="account", symbol=self.account))]
 
     def _stop(self, why: str, now: float) -> list[AccountAction]:

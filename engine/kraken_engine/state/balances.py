@@ -9,12 +9,12 @@ Knows nothing of sequences, connections or time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 
 import attrs
 
-from kraken_engine.model import Instrument, Integrity, Side, Source, plus, times
+from kraken_engine.model import Instrument, Integrity, Side, Source, minus, plus, times
 from kraken_engine.normalise.account import BalanceReport
 from kraken_engine.normalise.account_events import BalanceUpdate, LedgerEntry, Order
 
@@ -78,10 +78,17 @@ class Balances:
         """Return what is known, by asset."""
         return {asset: self._shown(asset, known, None) for asset, known in self._assets.items()}
 
-    def compare(self, totals: Mapping[str, tuple[Decimal, Decimal | None]], *, now: float) -> ConsistencyReport:
+    def compare(
+        self,
+        totals: Mapping[str, tuple[Decimal, Decimal | None]],
+        *,
+        orders: Collection[Order] = (),
+        now: float,
+    ) -> ConsistencyReport:
         """Compare with the venue's answer: total, and what it holds for open orders (None: it does not say), by asset.
 
-        An asset that only one side knows counts as zero on the other.
+        An asset that only one side knows counts as zero on the other. Totals have to be equal; a hold may differ by one
+        unit of its last digit for each of the open ``orders``, since the venue rounds each of them.
         """
         found: list[Difference] = []
         assets = sorted({*self._assets, *totals})
@@ -90,7 +97,7 @@ class Balances:
             total, used = totals.get(asset, (_ZERO, _ZERO))
             if ours.total != total:
                 found.append(Difference(asset=asset, what="total", ours=ours.total, theirs=total))
-            if used is not None and ours.used != used:
+            if used is not None and abs(minus(ours.used, used)) > times(_unit(used), Decimal(len(orders))):
                 found.append(Difference(asset=asset, what="used", ours=ours.used, theirs=used))
         return ConsistencyReport(compared=len(assets), differences=tuple(found), at_s=now)
 
@@ -172,6 +179,12 @@ def holds(orders: Iterable[Order], instruments: Mapping[str, Instrument]) -> dic
         elif order.limit_price is not None:
             held[quote] = plus(held.get(quote, _ZERO), times(remaining, order.limit_price))
     return held
+
+
+def _unit(number: Decimal) -> Decimal:
+    """Return one unit of the last digit of ``number``."""
+    exponent = number.as_tuple().exponent
+    return Decimal(1).scaleb(exponent) if isinstance(exponent, int) else _ZERO
 
 
 def _same(before: BalanceUpdate | None, after: BalanceUpdate) -> bool:

@@ -117,13 +117,20 @@ class GapClosure:
     _ended: dict[str, ExecutionReport] = attrs.field(factory=dict[str, ExecutionReport], init=False)
     _fetched: dict[str, ExecutionReport] = attrs.field(factory=dict[str, ExecutionReport], init=False)
     _asked: list[Question] = attrs.field(factory=list[Question], init=False)
+    _newest: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
+    """Number of the last trade in the snapshot, by symbol."""
+    _oldest: str = attrs.field(default="", init=False)
+    """Time of the oldest fill in the snapshot."""
 
     def __attrs_post_init__(self) -> None:
         for report in self.snapshot:
             if report.exec_type is ExecType.TRADE and report.exec_id is not None:
                 self._recent[report.exec_id] = report
+                if report.symbol is not None and report.trade_id is not None:
+                    self._newest[report.symbol] = max(self._newest.get(report.symbol, 0), report.trade_id)
             elif report.order_id is not None:
                 self._live[report.order_id] = report
+        self._oldest = min(map(_time, self._recent.values()), default="")
 
     # -- questions and answers
 
@@ -216,16 +223,18 @@ class GapClosure:
 
     def _story(self, known: Orders) -> list[ExecutionReport]:
         """Return the missed fills and endings in the order in which they happened."""
-        story: list[tuple[tuple[str, int, int], ExecutionReport]] = []
+        story: list[tuple[tuple[str, int, int, int], ExecutionReport]] = []
         told = {**self._live, **self._concluded()}
         for order_id, report in told.items():
             order = known.get(order_id)
             assert order is not None
             fills = self._chosen(order, report)
-            story += [((_time(fill), 0, fill.trade_id or 0), fill) for fill in fills]
+            at = ""
+            for place, fill in enumerate(fills):
+                at = max(at, _time(fill))  # one order's fills stay in their order, however their times are rounded
+                story.append(((at, 0, fill.trade_id or 0, place), fill))
             if order_id not in self._live:
-                last = max((_time(fill) for fill in fills), default="")
-                story.append(((max(_time(report), last), 1, 0), report))
+                story.append(((max(at, _time(report)), 1, 0, 0), report))
         for order_id in self._vanished():
             raise Inconsistency(f"{order_id}: not open any more, and the venue does not say how it ended")
         for order_id in self._orphaned():
@@ -252,7 +261,8 @@ class GapClosure:
         if self.beginning is Beginning.FIRST:
             return []
         missed = [fill for fill in self._fills_of(order_id) if self._is_missed(fill.exec_id or "", fill)]
-        return sorted(missed, key=lambda fill: (_time(fill), fill.trade_id or 0))
+        numbered = all(fill.trade_id is not None for fill in missed)  # an order has one symbol: its trades are in order
+        return sorted(missed, key=lambda fill: ((fill.trade_id or 0) if numbered else 0, _time(fill)))
 
     def _fills_of(self, order_id: str) -> list[ExecutionReport]:
         return [fill for fill in {**self._fetched, **self._recent}.values() if fill.order_id == order_id]
@@ -263,9 +273,14 @@ class GapClosure:
             return False
         if exec_id in self._recent:
             return True
-        # Not among the last ones, so it is older than all of them, or newer than the snapshot.
-        oldest = min(map(_time, self._recent.values()), default="")
-        return len(self._recent) >= SNAPSHOT_FILLS and _time(fill) <= oldest
+        if len(self._recent) < SNAPSHOT_FILLS:
+            return False  # the snapshot had all there were: this one is newer
+        # Not among the last ones, so it is older than all of them, or newer than the snapshot. Numbers of trades tell
+        # exactly; REST's times are rounded.
+        newest = self._newest.get(fill.symbol or "")
+        if newest is not None and fill.trade_id is not None:
+            return fill.trade_id < newest
+        return _time(fill) <= self._oldest
 
     def _concluded(self) -> dict[str, ExecutionReport]:
         """Return the orders that are known to have ended in the hole."""

@@ -63,6 +63,8 @@ class Refusal(enum.Enum):
     TOO_FAST = "too fast"
     ALREADY = "already"
     """No refusal at all: the subscription is there."""
+    SESSION = "session"
+    """The token is bad or too old: asking again takes another one, and with it another connection."""
     OTHER = "other"
 
     @classmethod
@@ -83,5 +85,7 @@ _PHRASES = {
     "unsupported": Refusal.FINAL,
     "unavailable on this endpoint": Refusal.FINAL,
     "permission denied": Refusal.FINAL,
+    "invalid session": Refusal.SESSION,
+    "token(s) not found": Refusal.SESSION,
 }
 """The venue's words in lower case (docs "Errors"); the first phrase found decides."""

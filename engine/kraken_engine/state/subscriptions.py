@@ -341,7 +341,7 @@ class Subscriptions:
         if refusal is Refusal.TOO_FAST:
             self._pace.complained(sent_at=entry.asked_at, now=now)
             pause_s *= 2
-        return self._failed(entry, error, now + pause_s, now, final=refusal is Refusal.FINAL)
+        return self._failed(entry, error, now + pause_s, now, final=refusal in (Refusal.FINAL, Refusal.SESSION))
 
     def _present_already(self, entry: _Entry, error: str, now: float) -> list[Notice]:
         """Believe that the subscription is there; if no data ever came from it, only a new one brings its snapshot."""
