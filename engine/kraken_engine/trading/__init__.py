@@ -1,0 +1,1 @@
+"""What an application holds to trade: accounts, and everything that happened to them."""

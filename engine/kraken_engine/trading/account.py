@@ -1,0 +1,171 @@
+"""One account, as an application holds it: orders, balances, fills, and whether what is known of them is so now."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import final
+
+import attrs
+
+from kraken_engine.errors import Stale, UsageError
+from kraken_engine.feed.topics import Balances, Executions, Orders
+from kraken_engine.normalise.account_events import BalanceUpdate, Order
+from kraken_engine.state.account_sync import AccountSync, Phase
+from kraken_engine.state.balances import ConsistencyReport
+from kraken_engine.state.positions import Position
+from kraken_engine.trading.fill_journal import FillJournal
+from kraken_engine.trading.fill_stream import FillStream
+
+__all__ = ["Account", "AccountStatistics"]
+
+
+@attrs.frozen(kw_only=True)
+class AccountStatistics:
+    """What an account's line and state did so far."""
+
+    up: bool
+    """Whether there is a connection now."""
+    connections: int
+    frames: int
+    undecodable: int
+    closures: int
+    """Snapshots after which everything added up."""
+    unresolved: int
+    """Answers of REST that did not add up at first."""
+    gaps: int
+    """Losses noticed on a live connection."""
+    fills: int
+    """Told so far."""
+    fills_replayed: int
+    """Of these, how many were missed and fetched afterwards."""
+    fills_pending: int
+    """Told, and not durable yet."""
+    questions: int
+    """Asked of REST to close gaps."""
+
+
+@final
+class Account:
+    """An open account; made by ``open_account`` and ``open_engine``."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        sync: AccountSync,
+        journal: FillJournal,
+        statistics: Callable[[], AccountStatistics],
+        check: Callable[[], Awaitable[ConsistencyReport]],
+        wait_live: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.name = name
+        self.executions = Executions(name)
+        """Topic: every fill and every other report, in order."""
+        self.orders = Orders(name)
+        """Topic: every change of an order, with the order after it."""
+        self.balances = Balances(name)
+        """Topic: every change of a balance."""
+        self._sync = sync
+        self._journal = journal
+        self._statistics = statistics
+        self._check = check
+        self._wait_live = wait_live
+
+    def __repr__(self) -> str:
+        return f"<Account {self.name} {self._sync.phase.value}{f' ({self.why})' if self.why else ''}>"
+
+    # -- is it so now?
+
+    @property
+    def state(self) -> Phase:
+        """How far the account has come: ``live`` is in step with the venue."""
+        return self._sync.phase
+
+    @property
+    def why(self) -> str:
+        """Why the account is not live; empty when it is."""
+        return self._sync.why
+
+    @property
+    def may_trade(self) -> bool:
+        """Whether a new order may leave, as far as the state of the account goes. Cancels always may."""
+        return self._sync.may_trade
+
+    async def wait_live(self) -> None:
+        """Wait until the account is in step with the venue; at once if it is. Set a deadline around it.
+
+        It may have ceased to be when the caller runs: ask :attr:`may_trade`.
+        """
+        await self._wait_live()
+
+    # -- what is true now
+
+    def order(
+        self, order_id: str | None = None, *, cl_ord_id: str | None = None, allow_stale: bool = False
+    ) -> Order | None:
+        """Return an order by the venue's id or by ours, open or lately closed; None: there is no such order.
+
+        Raises:
+            Stale: the account is not in step with the venue (``allow_stale=True`` returns what was known last).
+            UsageError: neither id, or both.
+        """
+        self._require_live(allow_stale=allow_stale)
+        if order_id is not None and cl_ord_id is None:
+            return self._sync.orders.get(order_id)
+        if cl_ord_id is not None and order_id is None:
+            return self._sync.orders.by_client_id(cl_ord_id)
+        raise UsageError("order: expected one of order_id and cl_ord_id")
+
+    def open_orders(self, *, allow_stale: bool = False) -> Mapping[str, Order]:
+        """Return the open orders by id, oldest first. Raises as :meth:`order` does."""
+        self._require_live(allow_stale=allow_stale)
+        return self._sync.orders.open()
+
+    def closed_orders(self, *, allow_stale: bool = False) -> Mapping[str, Order]:
+        """Return the orders that closed lately (bounded), the last one at the end. Raises as :meth:`order` does."""
+        self._require_live(allow_stale=allow_stale)
+        return self._sync.orders.closed()
+
+    def balance(self, asset: str, *, allow_stale: bool = False) -> BalanceUpdate | None:
+        """Return what the account has of ``asset`` (``BTC``); None: it never had any. Raises as :meth:`order` does."""
+        self._require_live(allow_stale=allow_stale)
+        return self._sync.balances.get(asset)
+
+    def holdings(self, *, allow_stale: bool = False) -> Mapping[str, BalanceUpdate]:
+        """Return every balance by asset. Raises as :meth:`order` does."""
+        self._require_live(allow_stale=allow_stale)
+        return self._sync.balances.all()
+
+    def position(self, symbol: str, *, allow_stale: bool = False) -> Position | None:
+        """Return the margin position in ``symbol``, if one is open. Raises as :meth:`order` does."""
+        self._require_live(allow_stale=allow_stale)
+        return self._sync.positions.get(symbol)
+
+    async def check_balances(self) -> ConsistencyReport:
+        """Ask REST for balances and holds, and compare them with what is kept here. Costs one counted call.
+
+        Raises:
+            EngineError: REST did not answer.
+        """
+        return await self._check()
+
+    # -- what happened
+
+    def fills(self, since: int | None = None, *, consumer: str = "default") -> FillStream:
+        """Follow the fills of the account: each once it is durable, in order, at least once, across restarts.
+
+        Args:
+            since: Number of the last fill not to deliver (0: deliver all on record); None: resume behind the last one
+                acknowledged under this name.
+            consumer: Name of the cursor; each has its own.
+        """
+        return FillStream(self._journal, consumer, since)
+
+    def statistics(self) -> AccountStatistics:
+        """Return the counters of the account."""
+        return self._statistics()
+
+    def _require_live(self, *, allow_stale: bool) -> None:
+        stale: Stale | None = self._sync.stale
+        if stale is not None and not allow_stale:
+            raise stale
