@@ -3,7 +3,10 @@
 Re-exports only; the folders below are the stages the data passes on its way to an application.
 """
 
-from kraken_engine.config import AccountSettings, Config
+from kraken_engine.config import (
+    AccountSettings,
+    Config,
+)
 from kraken_engine.errors import (
     ConfigError,
     ConnectFailed,
@@ -21,10 +24,43 @@ from kraken_engine.errors import (
 )
 from kraken_engine.feed.feed import Feed, Reading
 from kraken_engine.feed.subscription import Bounded, Conflate, DropOldest, Subscription
-from kraken_engine.feed.topics import Book, Candles, Health, Instruments, Ticker, Trades
-from kraken_engine.model import Instrument, Integrity, Side, Source, VenueMode
+from kraken_engine.feed.topics import (
+    Balances,
+    Book,
+    Candles,
+    Executions,
+    Health,
+    Instruments,
+    Orders,
+    Ticker,
+    Trades,
+)
+from kraken_engine.model import (
+    Instrument,
+    Integrity,
+    Liquidity,
+    OrderStatus,
+    OrderType,
+    Side,
+    Source,
+    TimeInForce,
+    VenueMode,
+)
+from kraken_engine.normalise.account_events import (
+    AccountGap,
+    AccountLive,
+    AccountStale,
+    BalanceUpdate,
+    ExecType,
+    ExecutionReport,
+    Fill,
+    LedgerEntry,
+    Order,
+    OrderUpdate,
+)
 from kraken_engine.normalise.book_view import BookUpdate, BookView
 from kraken_engine.normalise.events import (
+    AccountEvent,
     Candle,
     Event,
     Gap,
@@ -47,12 +83,25 @@ from kraken_engine.normalise.events import (
 )
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.secret import ApiKey, Secret
+from kraken_engine.state.account_sync import Phase
+from kraken_engine.state.balances import ConsistencyReport
+from kraken_engine.tasks.account import open_account
 from kraken_engine.tasks.engine import Engine, open_engine
 from kraken_engine.tasks.market import Market, MarketStatistics, open_market
+from kraken_engine.trading.account import Account, AccountStatistics
+from kraken_engine.trading.fill_stream import DeliveredFill, FillStream
 
 __all__ = [
+    "Account",
+    "AccountEvent",
+    "AccountGap",
+    "AccountLive",
     "AccountSettings",
+    "AccountStale",
+    "AccountStatistics",
     "ApiKey",
+    "BalanceUpdate",
+    "Balances",
     "Book",
     "BookUpdate",
     "BookView",
@@ -63,13 +112,20 @@ __all__ = [
     "ConfigError",
     "Conflate",
     "ConnectFailed",
+    "ConsistencyReport",
     "DecodeError",
+    "DeliveredFill",
     "DropOldest",
     "Engine",
     "EngineError",
     "EngineFailed",
     "Event",
+    "ExecType",
+    "ExecutionReport",
+    "Executions",
     "Feed",
+    "Fill",
+    "FillStream",
     "Gap",
     "Health",
     "Instrument",
@@ -77,15 +133,23 @@ __all__ = [
     "Instruments",
     "Integrity",
     "Lagged",
+    "LedgerEntry",
     "LineClosed",
     "LineDown",
     "LineError",
     "LineUp",
+    "Liquidity",
     "Live",
     "Market",
     "MarketEvent",
     "MarketStatistics",
     "Notice",
+    "Order",
+    "OrderStatus",
+    "OrderType",
+    "OrderUpdate",
+    "Orders",
+    "Phase",
     "PriceLevel",
     "ProtocolError",
     "Reading",
@@ -103,6 +167,7 @@ __all__ = [
     "Subscription",
     "Ticker",
     "TickerUpdate",
+    "TimeInForce",
     "Trade",
     "TradeGap",
     "Trades",
@@ -110,6 +175,7 @@ __all__ = [
     "UsageError",
     "VenueMode",
     "VenueStatus",
+    "open_account",
     "open_engine",
     "open_market",
     "real_runtime",

@@ -574,6 +574,9 @@ class Config:
         factory=SubscriptionSettings, validator=_instance(SubscriptionSettings)
     )
     pool: PoolSettings = attrs.field(factory=PoolSettings, validator=_instance(PoolSettings))
+    reconciliation: ReconciliationSettings = attrs.field(
+        factory=ReconciliationSettings, validator=_instance(ReconciliationSettings)
+    )
     feed: FeedSettings = attrs.field(factory=FeedSettings, validator=_instance(FeedSettings))
     rest: RestSettings = attrs.field(factory=RestSettings, validator=_instance(RestSettings))
     breaker: BreakerSettings = attrs.field(factory=BreakerSettings, validator=_instance(BreakerSettings))

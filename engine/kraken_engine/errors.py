@@ -11,7 +11,7 @@
     ├── ProtocolError           them or us: bytes that break the protocol
     │   └── DecodeError         one frame or document, with the path to the fault
     ├── LineError               the world: this connection is gone, a retry may work
-    │   ├── ConnectFailed       no connection came about (stage: resolve, dial, tls, upgrade)
+    │   ├── ConnectFailed       no connection came about (stage: resolve, dial, tls, upgrade, token, session)
     │   │   └── UpgradeRejected the peer answered the WebSocket upgrade with another HTTP status
     │   └── LineClosed          an open connection ended
     ├── RestFailed              the world: a REST call got no answer of the venue, and may have been executed
@@ -146,7 +146,8 @@ class LineError(EngineError):
 class ConnectFailed(LineError):
     """No connection came about.
 
-    ``stage`` is ``resolve``, ``dial``, ``tls`` or ``upgrade``; ``retry_floor_s`` is the shortest pause
+    ``stage`` is ``resolve``, ``dial``, ``tls`` or ``upgrade``, and of a private line also ``token`` (there is none to
+    connect with) or ``session`` (the venue did not take it); ``retry_floor_s`` is the shortest pause
     that makes sense before the next attempt (0 when nothing is known).
     """
 

@@ -32,7 +32,7 @@ __all__ = ["ACCOUNT_STREAMS", "Publisher"]
 ACCOUNT_STREAMS = ("executions", "orders", "balances")
 """The streams of each account: ``(name, account)``."""
 
-_STREAMS = {OrderUpdate: "orders", BalanceUpdate: "balances"}
+_STREAMS: dict[type, str] = {OrderUpdate: "orders", BalanceUpdate: "balances"}
 
 
 @final

@@ -102,7 +102,7 @@ def _error(
 
     async def main() -> None:
         async with open_world(seed, settings) as world, world.open_market() as market:
-            engine = Engine(market)
+            engine = Engine(market, {})
             async with trio.open_nursery() as nursery:
                 if invariant is not None:
                     nursery.start_soon(_look, invariant, engine)

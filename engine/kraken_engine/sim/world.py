@@ -168,7 +168,16 @@ async def open_world(seed: object, settings: WorldSettings | None = None) -> Asy
             disk=disk,
             runtime=engine_runtime,
             venue=venue,
-            config=attrs.evolve(settings.config, venue=None, public_url=f"ws://{VENUE_NAME}:{port}/v2"),
+            config=attrs.evolve(
+                settings.config,
+                venue=None,
+                public_url=f"ws://{VENUE_NAME}:{port}/v2",
+                private_url=f"ws://{VENUE_NAME}:{parse_endpoint(venue.ws_auth_url).port}/v2",
+                rest=attrs.evolve(
+                    settings.config.rest,
+                    base_url=f"http://{VENUE_NAME}:{parse_endpoint(venue.rest_url, 'http').port}",
+                ),
+            ),
         )
 
 

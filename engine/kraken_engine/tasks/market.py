@@ -91,7 +91,9 @@ class Market:
         publisher: Publisher,
         pool: Pool,
         kpis: Kpis,
+        config: Config,
         runtime: Runtime,
+        budget: ConnectBudget,
         venue: VenueServer | None,
     ) -> None:
         self.feed = feed
@@ -100,10 +102,16 @@ class Market:
         """The topic of every notice: lines, venue status, gaps, resyncs."""
         self.venue = venue
         """The embedded venue of a simulated configuration, with its faults and its own truth; else None."""
+        self.config = config
+        """The settings it was opened with, at the venue it talks to."""
+        self.runtime = runtime
+        """The world it runs in."""
+        self.budget = budget
+        """Attempts to connect, over all lines: those of accounts, too."""
+        self.counted = kpis
+        """What all lines report to."""
         self._publisher = publisher
         self._pool = pool
-        self._kpis = kpis
-        self._runtime = runtime
 
     @property
     def instruments(self) -> Mapping[str, Instrument]:
@@ -135,7 +143,7 @@ class Market:
 
     def kpis(self) -> dict[str, float]:
         """Return the six key figures by name (percent, per second, per minute, milliseconds, counts)."""
-        return self._kpis.values(now=self._runtime.clock.now())
+        return self.counted.values(now=self.runtime.clock.now())
 
 
 @asynccontextmanager
@@ -163,7 +171,12 @@ async def open_market(
     simulated = config.venue
     settings = VenueSettings(symbols=simulated.symbols, rate=simulated.rate, seed=simulated.seed)
     async with open_venue(memory, settings) as venue:
-        at_venue = attrs.evolve(config, public_url=venue.ws_url)
+        at_venue = attrs.evolve(
+            config,
+            public_url=venue.ws_url,
+            private_url=venue.ws_auth_url,
+            rest=attrs.evolve(config.rest, base_url=venue.rest_url),
+        )
         async with _open_market(at_venue, memory, venue, connect_log) as market:
             yield market
 
@@ -195,7 +208,16 @@ async def _open_market(
         async with open_background("the market") as nursery:
             nursery.start_soon(pool.run)
             await _wait_ready(pool, publisher, config)
-            yield Market(feed=feed, publisher=publisher, pool=pool, kpis=kpis, runtime=runtime, venue=venue)
+            yield Market(
+                feed=feed,
+                publisher=publisher,
+                pool=pool,
+                kpis=kpis,
+                config=config,
+                runtime=runtime,
+                budget=budget,
+                venue=venue,
+            )
     finally:
         publisher.close()
 

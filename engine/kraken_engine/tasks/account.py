@@ -1,0 +1,286 @@
+"""``open_account``: one account of a market, provably in step with the venue or saying why it is not, as a scope.
+
+::
+
+    open_account()                         leaving the block ends everything below it
+    ├─ REST of the key, auth refresher     (their own scopes)
+    └─ background (nursery)
+       ├─ private line (supervisor)        connect with a token, run, back off, again
+       │  └─ session (per connection)      reader · writer · liveness · executions · balances
+       ├─ questions                        asks REST what a gap hides, one at a time
+       └─ fill journal                     writes fills as they come
+
+Each account has a key, a line, nonces and a breaker of its own: one that cannot log in is no business of another.
+
+=============  ============================  ===========================  ==============================
+memory channel from, to                      what                         when full
+=============  ============================  ===========================  ==============================
+questions      the line to the asking task   the question of the present  a newer snapshot's question
+                                             snapshot                     replaces it
+=============  ============================  ===========================  ==============================
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import final
+
+import attrs
+import trio
+
+from kraken_engine.config import AccountSettings, Config
+from kraken_engine.errors import EngineError, StoreError, UsageError, shown
+from kraken_engine.feed.publisher import Publisher
+from kraken_engine.normalise.account_events import AccountLive, Fill
+from kraken_engine.normalise.events import Event
+from kraken_engine.rest.private import PrivateRest
+from kraken_engine.rest.public import PublicRest
+from kraken_engine.runtime import Runtime
+from kraken_engine.secret import ApiKey, Secret
+from kraken_engine.state.account_sync import AccountSync, Ask, Tell
+from kraken_engine.state.balances import ConsistencyReport
+from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.gap_closure import History
+from kraken_engine.store.api_keys import load_api_key, load_emergency_key
+from kraken_engine.store.database import Store
+from kraken_engine.tasks.auth_refresher import open_auth_refresher
+from kraken_engine.tasks.market import Market
+from kraken_engine.tasks.private_line import PrivateLine
+from kraken_engine.tasks.rest import open_private_rest, open_public_rest
+from kraken_engine.tasks.scope import open_background
+from kraken_engine.tasks.supervisor import run_line
+from kraken_engine.trading.account import Account, AccountStatistics
+from kraken_engine.trading.fill_journal import FillJournal
+from kraken_engine.trading.fill_record import MemoryRecord, StoredRecord
+from kraken_engine.trading.gap_questions import answer
+from kraken_engine.venue.core.accounts.settings import TEST_KEY, TEST_SECRET
+from kraken_engine.wire.endpoints import parse_endpoint
+
+__all__ = ["open_account"]
+
+REACHED_EVERY_S = 60.0
+"""How often it is put on record that everything up to now is known."""
+SETTLE_S = 2.0
+"""How long the last fills may take to be written when an account closes."""
+
+
+@asynccontextmanager
+async def open_account(
+    settings: AccountSettings, market: Market, *, store: Store | None = None, public: PublicRest | None = None
+) -> AsyncGenerator[Account]:
+    """Open one account for as long as the block lasts. It becomes live by itself, as soon as the venue allows.
+
+    Args:
+        settings: which account, and where its keys are; on the embedded venue an account without a key gets that of the
+            venue's test account.
+        market: an open market; its feed carries the streams of the account.
+        store: where fills and nonces outlive the process; None: they do not.
+        public: REST of the market, if there is one already.
+
+    Raises:
+        ConfigError: the keys cannot work.
+        UsageError: the market has an open account of that name.
+        EngineFailed: a background task failed; the body was cancelled.
+    """
+    config, runtime, publisher = market.config, market.runtime, market.publisher
+    if publisher.hosts(settings.name):
+        raise UsageError(f"open_account: an account called {shown(settings.name)} is open already")
+    key, emergency_key = _keys(settings, market)
+    async with AsyncExitStack() as stack:
+        if public is None:
+            public = await stack.enter_async_context(open_public_rest(config, runtime, notify=publisher.announce))
+        rest = await stack.enter_async_context(
+            open_private_rest(
+                config,
+                runtime,
+                public,
+                key=key,
+                name=settings.name,
+                emergency_key=emergency_key,
+                tier=settings.tier,
+                marks=None if store is None else store.nonces,
+                notify=publisher.announce,
+            )
+        )
+        tokens = await stack.enter_async_context(
+            open_auth_refresher(settings.name, rest, config, runtime, notify=publisher.announce)
+        )
+        record = MemoryRecord() if store is None else StoredRecord(store, settings.name)
+        parts = _Parts(
+            name=settings.name,
+            config=config,
+            runtime=runtime,
+            publisher=publisher,
+            rest=rest,
+            sync=AccountSync(settings.name, market.instruments, config.reconciliation),
+            journal=FillJournal(record, runtime.clock),
+        )
+        kept = await record.load()
+        if kept.history is not None:
+            parts.sync.restore(kept.history, fills=kept.fills, until=kept.until)
+        parts.history = parts.sync.history
+        line = PrivateLine(
+            name=f"private {settings.name}",
+            endpoint=parse_endpoint(config.private_url),
+            runtime=runtime,
+            config=config,
+            outlet=publisher,
+            kpis=market.counted,
+            when_full="wait",
+            account=settings.name,
+            sync=parts.sync,
+            tokens=tokens,
+            publish_event=parts.tell,
+            ask=parts.ask,
+            wait_for_room=parts.journal.wait_for_room,
+        )
+        parts.line = line
+        leave = publisher.host(settings.name, parts.greet)
+        try:
+            async with open_background(f"account {settings.name}") as nursery:
+                nursery.start_soon(run_line, line, market.budget)
+                nursery.start_soon(parts.run_questions)
+                nursery.start_soon(parts.journal.run)
+                nursery.start_soon(parts.run_reached)
+                yield Account(
+                    settings.name,
+                    sync=parts.sync,
+                    journal=parts.journal,
+                    statistics=parts.statistics,
+                    check=parts.check_balances,
+                    wait_live=parts.wait_live,
+                )
+        finally:
+            leave()
+            with trio.move_on_after(SETTLE_S, shield=True):
+                await parts.settle()
+
+
+def _keys(settings: AccountSettings, market: Market) -> tuple[ApiKey, ApiKey | None]:
+    """Return the key of an account and its emergency key, if it has one."""
+    runtime = market.runtime
+    if market.venue is not None and settings.key_file is None:
+        return ApiKey(key=Secret(TEST_KEY), secret=Secret(TEST_SECRET)), None
+    return load_api_key(runtime, settings), load_emergency_key(runtime, settings)
+
+
+@final
+@attrs.define(eq=False, kw_only=True)
+class _Parts:
+    """What the tasks of one account share."""
+
+    name: str
+    config: Config
+    runtime: Runtime
+    publisher: Publisher
+    rest: PrivateRest
+    sync: AccountSync
+    journal: FillJournal
+    line: PrivateLine = attrs.field(init=False)
+    history: History | None = None
+    """Where the story begins, once it is on record or on its way there."""
+    questions: int = 0
+    _question: Ask | None = None
+    _asked: trio.Event = attrs.field(factory=trio.Event)
+    _lit: trio.Event = attrs.field(factory=trio.Event)
+    """Set, and made anew, whenever the account becomes live."""
+
+    # -- the line's side: synchronous
+
+    def tell(self, told: Tell) -> None:
+        """Publish an event, and put on record what has to be."""
+        event = told.event
+        if self.history is None and self.sync.history is not None:
+            self.history = self.sync.history
+            self.journal.begin(self.history)
+        if isinstance(event, Fill):
+            self.journal.add(event)
+        elif isinstance(event, AccountLive):
+            self._reached()
+            lit, self._lit = self._lit, trio.Event()
+            lit.set()
+        self.publisher.tell(self.name, event)
+
+    def ask(self, ask: Ask) -> None:
+        """Take the question of the present snapshot; one that waits is of an earlier one, and is dropped."""
+        self._question = ask
+        self._asked.set()
+
+    def greet(self, key: StreamKey) -> Iterable[Event]:
+        """Return what a new reader is told first."""
+        stale = self.sync.stale
+        now = self.runtime.clock.now()
+        yield AccountLive(at_s=now, channel="account", symbol=self.name) if stale is None else stale
+        if stale is None and key[0] == "balances":
+            yield from self.sync.balances.all().values()
+
+    def _reached(self) -> None:
+        until = self.sync.complete_until
+        if until is not None:
+            self.journal.reached(until)
+
+    # -- tasks
+
+    async def run_questions(self) -> None:
+        """Ask REST one question after the other, until cancelled."""
+        while True:
+            await self._asked.wait()
+            self._asked = trio.Event()
+            ask, self._question = self._question, None
+            if ask is None:
+                continue
+            self.questions += 1
+            try:
+                reports = await answer(ask.question, self.rest, account=self.name)
+            except EngineError as error:
+                actions = self.sync.failed(ask, str(error), now=self.line.now())
+            else:
+                actions = self.sync.answered(ask, reports, now=self.line.now())
+            self.line.settle_actions(actions)
+
+    async def run_reached(self) -> None:
+        """Put on record, now and then, up to when everything is known."""
+        while True:
+            await trio.sleep(REACHED_EVERY_S)
+            if self.sync.may_trade:
+                self._reached()
+
+    async def check_balances(self) -> ConsistencyReport:
+        """Compare balances and holds with the venue's own word."""
+        theirs = await self.rest.balance_ex()
+        return self.sync.balances.compare(
+            {asset: (balance.total, balance.held) for asset, balance in theirs.items()},
+            orders=self.sync.orders.open().values(),
+            now=self.line.now(),
+        )
+
+    async def settle(self) -> None:
+        """Write the last fills: they would be fetched again, but why ask twice."""
+        try:
+            await self.journal.settle()
+        except StoreError:
+            return  # the next start finds out what is missing
+
+    async def wait_live(self) -> None:
+        """Wait until the account is live."""
+        while not self.sync.may_trade:
+            await self._lit.wait()
+
+    def statistics(self) -> AccountStatistics:
+        """Return the counters of the account."""
+        line = self.line.statistics()
+        sync = self.sync
+        return AccountStatistics(
+            up=line.up,
+            connections=line.connections,
+            frames=line.frames,
+            undecodable=line.undecodable,
+            closures=sync.closures,
+            unresolved=sync.unresolved,
+            gaps=sync.gaps,
+            fills=sync.fills_told,
+            fills_replayed=sync.fills_replayed,
+            fills_pending=self.journal.pending,
+            questions=self.questions,
+        )

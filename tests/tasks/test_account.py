@@ -1,0 +1,270 @@
+"""An account as an application meets it: live and right, or saying why not; every fill once, whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from kraken_engine import Event, Stale, UsageError
+from kraken_engine.config import AccountSettings
+from kraken_engine.normalise.account_events import (
+    AccountGap,
+    AccountLive,
+    AccountStale,
+    Fill,
+    OrderUpdate,
+)
+from kraken_engine.runtime import seeded_rng
+from kraken_engine.sim.deterministic import run
+from kraken_engine.sim.workers import SimWorkers
+from kraken_engine.sim.world import World, WorldSettings, open_world
+from kraken_engine.store.database import open_store
+from kraken_engine.tasks.account import open_account
+from kraken_engine.trading.account import Account
+from kraken_engine.venue.core.accounts.settings import TEST_KEY, TEST_SECRET
+
+KEYS = {"KRAKEN_ENGINE_ACCOUNTS__MAIN__KEY": TEST_KEY, "KRAKEN_ENGINE_ACCOUNTS__MAIN__SECRET": TEST_SECRET}
+MAIN = AccountSettings(name="main", tier="intermediate")
+SETTINGS = WorldSettings(symbols=3, rate=2.0)
+
+
+def in_world(scenario: Callable[[World], Awaitable[Any]], *, keys: dict[str, str] = KEYS) -> Any:
+    """Run ``scenario`` in the world of seed 1 and demand that nothing is left of it."""
+
+    async def main() -> Any:
+        async with open_world(1, SETTINGS) as world:
+            workers = SimWorkers(seeded_rng(1), wait_s=0.01)
+            world.runtime = attrs.evolve(world.runtime, environment=keys, workers=workers)
+            result = await scenario(world)
+            await trio.sleep(5)
+            assert world.network.open_streams("client") == []
+            return result
+
+    return run(1, main, horizon_s=3600)
+
+
+def with_account(scenario: Callable[[World, Account, list[Event]], Awaitable[Any]]) -> Any:
+    """Run ``scenario`` with a live account and everything it tells from the first moment on."""
+
+    async def main(world: World) -> Any:
+        async with world.open_market() as market, open_account(MAIN, market) as account:
+            told: list[Event] = []
+            stop = market.publisher.observe(lambda key, event: told.append(event) if key[-1] == "main" else None)
+            with trio.fail_after(30):
+                await account.wait_live()
+            await trio.sleep(1)
+            result = await scenario(world, account, told)
+            stop()
+            return result
+
+    return in_world(main)
+
+
+def place(world: World, count: int = 3, **params: Any) -> list[str]:
+    params = {"symbol": "BTC/USD", "side": "sell", "away": 50, **params}
+    placed = world.exchange.private.operator.place("main", count=count, **params)
+    return [order.id for order in placed]
+
+
+def truth(world: World) -> dict[str, Any]:
+    return world.exchange.private.truth.summary("main", world.exchange.wall_ns())
+
+
+def check(world: World, account: Account) -> None:
+    """Compare orders and balances with the venue's own, to the last digit."""
+    true = truth(world)
+    ours = {
+        order.order_id: (str(order.status), f"{order.cum_qty:f}", f"{order.order_qty:f}", f"{order.limit_price:f}")
+        for order in account.open_orders().values()
+    }
+    theirs = {
+        order["order_id"]: (order["order_status"], order["cum_qty"], order["order_qty"], order["limit_price"])
+        for order in true["orders"]
+    }
+    assert {order_id: tuple(map(_plain, values)) for order_id, values in ours.items()} == {
+        order_id: tuple(map(_plain, values)) for order_id, values in theirs.items()
+    }
+    assert {asset: f"{update.total:f}" for asset, update in account.holdings().items()} == {
+        asset: balance["balance"] for asset, balance in true["balances"].items()
+    }
+
+
+def _plain(value: str) -> Any:
+    return Decimal(value) if value.replace(".", "").isdigit() else value
+
+
+def test_an_account_becomes_live_with_the_venue_s_orders_and_balances() -> None:
+    async def scenario(world: World) -> None:
+        place(world, 5)
+        async with world.open_market() as market, open_account(MAIN, market) as account:
+            assert not account.may_trade
+            with pytest.raises(Stale, match="account main: not connected yet"):
+                account.open_orders()
+            with trio.fail_after(30):
+                await account.wait_live()
+            check(world, account)
+            assert len(account.open_orders()) == 5
+            assert (account.why, account.may_trade) == ("", True)
+            report = await account.check_balances()
+            assert report.consistent, report
+
+    in_world(scenario)
+
+
+def test_what_happens_is_told_in_order_with_the_order_after_it() -> None:
+    async def scenario(world: World, account: Account, told: list[Event]) -> None:
+        (order_id,) = place(world, 1)
+        world.exchange.private.operator.fill("main", percent=50)
+        world.exchange.private.operator.fill("main")
+        await trio.sleep(1)
+        kinds = [type(event) for event in told if isinstance(event, (Fill, OrderUpdate))]
+        assert kinds == [OrderUpdate, OrderUpdate, Fill, OrderUpdate, Fill, OrderUpdate, OrderUpdate]
+        order = account.order(order_id)
+        assert order is not None
+        assert (str(order.status), order.remaining_qty, order.external) == ("filled", Decimal(0), True)
+        check(world, account)
+
+    with_account(scenario)
+
+
+def test_what_was_missed_is_told_before_the_account_is_live_again() -> None:
+    async def scenario(world: World, account: Account, told: list[Event]) -> None:
+        place(world, 4)
+        await trio.sleep(1)
+        told.clear()
+        world.exchange.faults.cut_private_line(now=trio.current_time())
+        world.exchange.private.operator.fill("main", count=2)
+        world.exchange.private.operator.fill("main", count=1, percent=30)
+        await trio.sleep(10)
+        assert account.may_trade
+        check(world, account)
+        notices = [type(e) for e in told if isinstance(e, (AccountStale, AccountLive, AccountGap, Fill))]
+        assert notices == [AccountStale, Fill, Fill, Fill, AccountGap, AccountLive]
+        assert [e.replayed for e in told if isinstance(e, Fill)] == [True, True, True]
+
+    with_account(scenario)
+
+
+@pytest.mark.parametrize("fault", ["drop_private_frame", "duplicate_private_frame", "reorder_private_frames"])
+@pytest.mark.parametrize("channel", ["executions", "balances"])
+def test_an_account_whose_frames_go_astray_is_whole_again(fault: str, channel: str) -> None:
+    async def scenario(world: World, account: Account, told: list[Event]) -> None:
+        place(world, 6)
+        await trio.sleep(1)
+        getattr(world.exchange.faults, fault)(now=trio.current_time(), channel=channel, times=2)
+        for _ in range(6):
+            world.exchange.private.operator.fill("main", count=1)
+            await trio.sleep(0.5)
+        await trio.sleep(10)
+        with trio.fail_after(30):
+            await account.wait_live()
+        check(world, account)
+        fills = [event.exec_id for event in told if isinstance(event, Fill)]
+        assert fills == [fill["exec_id"] for fill in world.exchange.private.truth.fills("main")]
+
+    with_account(scenario)
+
+
+def test_a_refused_session_costs_the_token_and_the_connection_and_heals_by_itself() -> None:
+    async def scenario(world: World, account: Account, told: list[Event]) -> None:
+        world.exchange.faults.revoke_tokens(now=trio.current_time())
+        world.exchange.faults.cut_private_line(now=trio.current_time())
+        await trio.sleep(30)
+        assert account.may_trade
+        assert account.statistics().connections > 2, "one more, with another token"
+        check(world, account)
+
+    with_account(scenario)
+
+
+def test_a_snapshot_that_is_late_is_waited_for_or_asked_for_anew() -> None:
+    async def scenario(world: World, account: Account, told: list[Event]) -> None:
+        place(world, 2)
+        for channel in ("executions", "balances"):
+            world.exchange.faults.delay_private_snapshot(now=trio.current_time(), seconds=12, channel=channel)
+        world.exchange.faults.cut_private_line(now=trio.current_time())
+        world.exchange.private.operator.fill("main")
+        await trio.sleep(5)
+        assert (account.may_trade, account.why) == (False, "waiting for the snapshots")
+        await trio.sleep(55)
+        check(world, account)
+
+    with_account(scenario)
+
+
+def test_a_dead_key_touches_no_other_account() -> None:
+    async def scenario(world: World) -> None:
+        for name in ("second", "dead"):
+            world.exchange.private.operator.create(name=name, key=f"KEY+OF+{name}", secret=TEST_SECRET)
+        accounts = [AccountSettings(name=name, tier="intermediate") for name in ("main", "second", "dead")]
+        async with world.open_market() as market:
+            world.exchange.faults.delete_key(now=trio.current_time(), account="dead")
+            async with (
+                open_account(accounts[0], market) as main,
+                open_account(accounts[1], market) as second,
+                open_account(accounts[2], market) as dead,
+            ):
+                with trio.fail_after(60):
+                    await main.wait_live()
+                    await second.wait_live()
+                for _ in range(60):
+                    await trio.sleep(10)
+                    assert main.may_trade
+                    assert second.may_trade
+                    assert not dead.may_trade
+                assert "EAPI:Invalid key" in dead.why
+                assert dead.statistics().connections == 0
+                assert len(world.exchange.private.truth.calls("main")) < 10
+
+    keys = dict(KEYS)
+    for name in ("SECOND", "DEAD"):
+        keys[f"KRAKEN_ENGINE_ACCOUNTS__{name}__KEY"] = f"KEY+OF+{name.lower()}"
+        keys[f"KRAKEN_ENGINE_ACCOUNTS__{name}__SECRET"] = TEST_SECRET
+    in_world(scenario, keys=keys)
+
+
+def test_an_account_is_open_once() -> None:
+    async def scenario(world: World) -> None:
+        async with world.open_market() as market, open_account(MAIN, market):
+            with pytest.raises(UsageError, match="an account called main is open already"):
+                async with open_account(MAIN, market):
+                    pass
+
+    in_world(scenario)
+
+
+def test_fills_are_delivered_until_acknowledged_and_resume_where_a_restart_left_them() -> None:
+    async def scenario(world: World) -> None:
+        place(world, 5)
+        async with world.open_market() as market:
+            async with (
+                open_store(world.runtime, "/state") as store,
+                open_account(MAIN, market, store=store) as account,
+            ):
+                await account.wait_live()
+                world.exchange.private.operator.fill("main", count=3)
+                fills = account.fills(consumer="bot")
+                first = [await fills.__anext__() for _ in range(3)]
+                await first[1].acknowledge()
+            # Nobody watches; the process is another one when it does again.
+            world.exchange.private.operator.fill("main", count=2)
+            async with (
+                open_store(world.runtime, "/state") as store,
+                open_account(MAIN, market, store=store) as account,
+            ):
+                again = account.fills(consumer="bot")
+                with trio.fail_after(60):
+                    rest = [await again.__anext__() for _ in range(3)]
+                assert [each.fill.exec_id for each in (*first, *rest[1:])] == [
+                    fill["exec_id"] for fill in world.exchange.private.truth.fills("main")
+                ]
+                assert rest[0].fill.exec_id == first[2].fill.exec_id, "delivered, and not acknowledged"
+                assert [each.number for each in rest] == [3, 4, 5]
+                assert [each.fill.replayed for each in rest] == [False, True, True]
+
+    in_world(scenario)
