@@ -8,6 +8,8 @@ from kraken_engine.config import (
     Config,
 )
 from kraken_engine.errors import (
+    AuthRejected,
+    CircuitOpen,
     ConfigError,
     ConnectFailed,
     DecodeError,
@@ -15,12 +17,23 @@ from kraken_engine.errors import (
     EngineFailed,
     LineClosed,
     LineError,
+    NonceRejected,
+    NotNow,
+    NotSent,
+    OperationNotAllowed,
+    OrderRefused,
     ProtocolError,
+    RateLimited,
+    Rejected,
+    RequestInvalid,
+    RestFailed,
+    SessionRejected,
     SlowConsumer,
     Stale,
     StartupError,
     UpgradeRejected,
     UsageError,
+    VenueUnavailable,
 )
 from kraken_engine.feed.feed import Feed, Reading
 from kraken_engine.feed.subscription import Bounded, Conflate, DropOldest, Subscription
@@ -61,7 +74,9 @@ from kraken_engine.normalise.account_events import (
 from kraken_engine.normalise.book_view import BookUpdate, BookView
 from kraken_engine.normalise.events import (
     AccountEvent,
+    AuthFailed,
     Candle,
+    CircuitChanged,
     Event,
     Gap,
     InstrumentUpdate,
@@ -90,6 +105,7 @@ from kraken_engine.tasks.engine import Engine, open_engine
 from kraken_engine.tasks.market import Market, MarketStatistics, open_market
 from kraken_engine.trading.account import Account, AccountStatistics
 from kraken_engine.trading.fill_stream import DeliveredFill, FillStream
+from kraken_engine.tasks.rest import Rest, open_rest
 
 __all__ = [
     "Account",
@@ -102,12 +118,16 @@ __all__ = [
     "ApiKey",
     "BalanceUpdate",
     "Balances",
+    "AuthFailed",
+    "AuthRejected",
     "Book",
     "BookUpdate",
     "BookView",
     "Bounded",
     "Candle",
     "Candles",
+    "CircuitChanged",
+    "CircuitOpen",
     "Config",
     "ConfigError",
     "Conflate",
@@ -143,6 +163,9 @@ __all__ = [
     "Market",
     "MarketEvent",
     "MarketStatistics",
+    "NonceRejected",
+    "NotNow",
+    "NotSent",
     "Notice",
     "Order",
     "OrderStatus",
@@ -150,14 +173,22 @@ __all__ = [
     "OrderUpdate",
     "Orders",
     "Phase",
+    "OperationNotAllowed",
+    "OrderRefused",
     "PriceLevel",
     "ProtocolError",
+    "RateLimited",
     "Reading",
     "Refused",
+    "Rejected",
+    "RequestInvalid",
+    "Rest",
+    "RestFailed",
     "Resync",
     "Rotated",
     "Runtime",
     "Secret",
+    "SessionRejected",
     "Side",
     "SlowConsumer",
     "Source",
@@ -176,7 +207,9 @@ __all__ = [
     "VenueMode",
     "VenueStatus",
     "open_account",
+    "VenueUnavailable",
     "open_engine",
     "open_market",
+    "open_rest",
     "real_runtime",
 ]
