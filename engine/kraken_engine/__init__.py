@@ -103,9 +103,9 @@ from kraken_engine.state.balances import ConsistencyReport
 from kraken_engine.tasks.account import open_account
 from kraken_engine.tasks.engine import Engine, open_engine
 from kraken_engine.tasks.market import Market, MarketStatistics, open_market
+from kraken_engine.tasks.rest import Rest, open_rest
 from kraken_engine.trading.account import Account, AccountStatistics
 from kraken_engine.trading.fill_stream import DeliveredFill, FillStream
-from kraken_engine.tasks.rest import Rest, open_rest
 
 __all__ = [
     "Account",
@@ -116,10 +116,10 @@ __all__ = [
     "AccountStale",
     "AccountStatistics",
     "ApiKey",
-    "BalanceUpdate",
-    "Balances",
     "AuthFailed",
     "AuthRejected",
+    "BalanceUpdate",
+    "Balances",
     "Book",
     "BookUpdate",
     "BookView",
@@ -167,14 +167,14 @@ __all__ = [
     "NotNow",
     "NotSent",
     "Notice",
+    "OperationNotAllowed",
     "Order",
+    "OrderRefused",
     "OrderStatus",
     "OrderType",
     "OrderUpdate",
     "Orders",
     "Phase",
-    "OperationNotAllowed",
-    "OrderRefused",
     "PriceLevel",
     "ProtocolError",
     "RateLimited",
@@ -206,8 +206,8 @@ __all__ = [
     "UsageError",
     "VenueMode",
     "VenueStatus",
-    "open_account",
     "VenueUnavailable",
+    "open_account",
     "open_engine",
     "open_market",
     "open_rest",
