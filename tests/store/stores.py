@@ -50,7 +50,7 @@ async def fill(store: Store) -> None:
     """Put a bit of everything in."""
     await store.nonces.raise_mark("aaaa", 1_795_305_600_000_000_000)
     await store.nonces.raise_mark("bbbb", 7)
-    await store.connects.append()
+    await store.connects.append(1_795_305_600 * 10**9)
     for word in (b"to rest", b"to websocket"):
         await store.history("failover").append(word)
     await store.history("keys").append(b"warned: may withdraw")
@@ -63,7 +63,7 @@ async def everything(store: Store) -> dict[str, Any]:
     fills = store.fills("main")
     return {
         "nonces": [await store.nonces.mark(key) for key in ("aaaa", "bbbb", "cccc")],
-        "connects": await store.connects.load(600.0),
+        "connects": await store.connects.load(),
         "failover": [entry.body for entry in await store.history("failover").latest()],
         "keys": [entry.body for entry in await store.history("keys").latest()],
         "fills": [(fill.number, fill.exec_id, fill.body) for fill in await fills.after(0)],
@@ -73,7 +73,7 @@ async def everything(store: Store) -> dict[str, Any]:
 
 FILLED: dict[str, Any] = {
     "nonces": [1_795_305_600_000_000_000, 7, 0],
-    "connects": (0.0,),
+    "connects": (1_795_305_600 * 10**9,),
     "failover": [b"to rest", b"to websocket"],
     "keys": [b"warned: may withdraw"],
     "fills": [(1, "E1", b"one"), (2, "E2", b"two"), (3, "E3", b"three")],

@@ -14,7 +14,8 @@ import trio
 import trio.testing
 from tests.store.stores import FILLED, HOME, FixedClock, everything, fill, on_disk, on_real_disk
 
-from kraken_engine.config import StoreSettings
+from kraken_engine.config import BackoffSettings, StoreSettings
+from kraken_engine.control import connect_budget as control
 from kraken_engine.errors import StoreCorrupt, StoreError, StoreLocked, UsageError
 from kraken_engine.runtime import Runtime, Worker, seeded_rng
 from kraken_engine.sim.disk import DiskFault, SimDisk
@@ -70,25 +71,43 @@ async def test_a_mark_only_rises(store: Store) -> None:
             await store.nonces.raise_mark("k", impossible)
 
 
-async def test_attempts_to_connect_age_by_the_wall_clock_and_never_lie_in_the_future(disk: SimDisk) -> None:
+async def test_attempts_to_connect_outlive_a_process_and_never_lie_in_the_future(disk: SimDisk) -> None:
     clock = FixedClock()
+    first = clock.wall
     async with open_store(on_disk(disk, clock=clock), HOME) as store:
-        await store.connects.append()
-        clock.wall += 500 * 10**9
-        await store.connects.append()
-        clock.wall += 100 * 10**9
+        await store.connects.append(first)
+        await store.connects.append(first + 5)
+    clock.wall += 5
     async with open_store(on_disk(disk, clock=clock), HOME) as store:
-        assert await store.connects.load(600.0) == (600.0, 100.0)
-        clock.wall += 1
-        assert await store.connects.load(600.0) == (100.000000001,)
-        clock.wall -= 3600 * 10**9
-        assert await store.connects.load(600.0) == (0.0, 0.0)
+        assert await store.connects.load() == (first, first + 5)
+        clock.wall -= 10
+        assert await store.connects.load() == (first - 5, first - 5)
+
+
+async def test_a_budget_goes_on_where_the_last_process_left_it(disk: SimDisk) -> None:
+    clock = FixedClock()
+    settings = BackoffSettings(max_attempts=3, window_s=600.0, min_gap_s=0.0)
+    async with open_store(on_disk(disk, clock=clock), HOME) as store:
+        log: control.ConnectLog = store.connects
+        for _ in range(3):
+            await log.append(clock.wall)
+    clock.wall += 100 * 10**9
+    async with open_store(on_disk(disk, clock=clock), HOME) as store:
+        budget = control.ConnectBudget(settings)
+        budget.restore([(clock.wall - at) / 1e9 for at in await store.connects.load()], now=50.0)
+        assert budget.reserve(now=50.0) == 500.0
+
+
+async def test_a_failing_disk_keeps_nobody_from_connecting(disk: SimDisk, store: Store) -> None:
+    disk.fault = DiskFault.FULL
+    await store.connects.append(1)
+    assert store.health().failures == 1
 
 
 async def test_the_log_of_attempts_is_bounded(store: Store) -> None:
-    for _ in range(1_010):
-        await store.connects.append()
-    assert len(await store.connects.load(600.0)) == 1_000
+    for number in range(1_010):
+        await store.connects.append(number)
+    assert len(await store.connects.load()) == 1_000
 
 
 async def test_a_history_is_bounded_and_keeps_its_numbers(disk: SimDisk) -> None:

@@ -6,10 +6,12 @@ future: it then counts as one of this moment.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final, final
 
 import attrs
 
+from kraken_engine.errors import StoreError
 from kraken_engine.runtime import Clock
 from kraken_engine.store.schema import CONNECTS
 from kraken_engine.store.sealed import Transaction
@@ -24,30 +26,28 @@ MAX_ROWS: Final = 1_000
 @final
 @attrs.frozen
 class ConnectLog:
-    """The attempts of every engine that used this directory."""
+    """The attempts of every engine that used this directory; a ``control.connect_budget.ConnectLog``."""
 
     _transact: Transact
     _clock: Clock
 
-    async def load(self, window_s: float) -> tuple[float, ...]:
-        """Return the ages in seconds, 0 to ``window_s``, of the attempts in that time, the oldest first.
+    async def load(self) -> tuple[int, ...]:
+        """Return when attempts were made, nanoseconds since 1970, never later than now; the oldest first.
 
         Raises:
             StoreError: they could not be read.
         """
         now_ns = self._clock.wall_ns()
         rows = await self._transact(lambda transaction: transaction.rows(CONNECTS))
-        ages = sorted((max(0.0, (now_ns - int(wall_ns)) / 1e9) for _, wall_ns in rows), reverse=True)
-        return tuple(age_s for age_s in ages if age_s <= window_s)
+        return tuple(sorted(min(int(wall_ns), now_ns) for _, wall_ns in rows))
 
-    async def append(self) -> None:
-        """Note an attempt that is about to be made.
+    async def append(self, wall_ns: int) -> None:
+        """Note an attempt that is about to be made. A disk that fails does not keep anybody from connecting.
 
-        Raises:
-            StoreError: perhaps it is not noted.
+        That it fails is told by the store (``on_trouble``), and an attempt that is not noted counts in this process.
         """
-        wall_ns = self._clock.wall_ns()
-        await self._transact(lambda transaction: add_connect(transaction, wall_ns))
+        with contextlib.suppress(StoreError):
+            await self._transact(lambda transaction: add_connect(transaction, wall_ns))
 
 
 def add_connect(transaction: Transaction, wall_ns: int) -> None:
