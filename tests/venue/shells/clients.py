@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 import attrs
 import h11
 import trio
+from trio_websocket import WebSocketConnection, wrap_client_stream
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import (
@@ -324,3 +326,19 @@ __all__ = [
     "runtime_on",
     "serving",
 ]
+
+
+@asynccontextmanager
+async def trio_websocket(url: str, context: ssl.SSLContext | None = None) -> AsyncGenerator[WebSocketConnection]:
+    """Connect with trio-websocket over a stream of ours: it leaves its own open when the peer closes first."""
+    host, _, port = url.split("/")[2].rpartition(":")
+    tcp = await trio.open_tcp_stream(host, int(port))
+    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = tcp
+    if context is not None:
+        stream = trio.SSLStream(tcp, context, server_hostname=host, https_compatible=True)
+    try:
+        async with trio.open_nursery() as nursery:
+            yield await wrap_client_stream(nursery, stream, f"{host}:{port}", "/v2")
+            nursery.cancel_scope.cancel()
+    finally:
+        await trio.aclose_forcefully(stream)

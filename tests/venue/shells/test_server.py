@@ -14,8 +14,8 @@ import httpx
 import pytest
 import trio
 import trio.testing
-from tests.venue.shells.clients import HttpClient, WebSocketClient, dial, runtime_on
-from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
+from tests.venue.shells.clients import HttpClient, WebSocketClient, dial, runtime_on, trio_websocket
+from trio_websocket import ConnectionClosed
 from wsproto.events import CloseConnection, TextMessage
 
 from kraken_engine.errors import ConfigError, EngineFailed, StartupError
@@ -405,22 +405,6 @@ async def test_other_peoples_clients_can_talk_to_it_over_real_sockets() -> None:
                         await client.get_message()
                 assert closed.value.reason is not None
                 assert closed.value.reason.code == 1012
-
-
-@asynccontextmanager
-async def trio_websocket(url: str, context: ssl.SSLContext | None = None) -> AsyncGenerator[WebSocketConnection]:
-    """Connect with trio-websocket over a stream of ours: it leaves its own open when the peer closes first."""
-    host, _, port = url.split("/")[2].rpartition(":")
-    tcp = await trio.open_tcp_stream(host, int(port))
-    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = tcp
-    if context is not None:
-        stream = trio.SSLStream(tcp, context, server_hostname=host, https_compatible=True)
-    try:
-        async with trio.open_nursery() as nursery:
-            yield await wrap_client_stream(nursery, stream, f"{host}:{port}", "/v2")
-            nursery.cancel_scope.cancel()
-    finally:
-        await trio.aclose_forcefully(stream)
 
 
 async def test_tls_is_trusted_through_its_ca_file_and_by_nobody_else(tmp_path: Path) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
 import attrs
 import pytest
 from tests.venue.core.accounts.callers import Caller, opened_with
+from tests.venue.core.naive_client import WALL_NS, taken
 
-from kraken_engine.venue.core.accounts.settings import TEST_ACCOUNT
+from kraken_engine.venue.core.accounts.settings import TEST_ACCOUNT, AccountSettings
+from kraken_engine.venue.core.exchange import Exchange
+from kraken_engine.venue.core.ports import Out
+
+MARKET: dict[str, Any] = {"pair": "XBTUSD", "type": "buy", "ordertype": "market", "volume": "0.3"}
 
 
 @pytest.fixture
@@ -376,3 +382,29 @@ def test_positions_are_none_and_the_trade_balance_adds_everything_up(caller: Cal
     balance = caller.call("TradeBalance")
     assert list(balance) == ["eb", "tb", "m", "uv", "n", "c", "v", "e", "mf"]
     assert Decimal(balance["eb"]) > Decimal(balance["tb"]) > 1_000_000
+
+
+def test_accounts_that_do_nothing_change_not_one_byte_of_the_market() -> None:
+    def run(*accounts: AccountSettings) -> list[Out]:
+        exchange = Exchange(5, 3, 200.0, 0.0, WALL_NS, levels=60, accounts=accounts)
+        session = exchange.connect("public", 0.0)
+        params = {"channel": "book", "symbol": exchange.symbols}
+        session.receive(json.dumps({"method": "subscribe", "params": params}).encode(), 0.1)
+        exchange.advance(5.0)
+        return taken(session)
+
+    assert run() == run(TEST_ACCOUNT) == run(TEST_ACCOUNT, attrs.evolve(TEST_ACCOUNT, name="other", keys=()))
+
+
+def test_the_same_orders_from_the_same_seed_give_the_same_answers() -> None:
+    def run() -> list[Any]:
+        caller = Caller(opened_with(rate=100.0))
+        answers: list[Any] = []
+        for place in range(12):
+            caller.now = float(place)
+            answers.append(caller.send("AddOrder", **MARKET))
+            answers.append(caller.send("TradesHistory"))
+            answers.append(caller.exchange.private.truth.summary("main", caller.exchange.wall_ns()))
+        return answers
+
+    assert run() == run()
