@@ -94,9 +94,9 @@ def _side(rows: object, path: str, *, falling: bool) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-def _list(value: object, path: str, expected: str, most: int) -> list[object]:
+def _list(value: Any, path: str, expected: str, most: int) -> list[object]:
     if not isinstance(value, (list, tuple)) or len(cast("list[object]", value)) > most:
-        raise DecodeError(path, expected, value)
+        raise DecodeError(path, expected, cast("object", value))
     return list(cast("list[object]", value))
 
 
