@@ -419,7 +419,11 @@ class FailoverSettings:
     """When the REST backup takes over from the WebSocket lines, and when it is relieved."""
 
     enabled: bool = attrs.field(default=True, validator=_switch)
-    """Whether there is a backup at all; without it a lost stream is stale until its line is back."""
+    """Whether there is a backup at all; without it a lost stream is stale until its line is back.
+
+    There is none either where ``public_url`` is not Kraken's and ``rest.base_url`` is: prices of one venue must never
+    stand in for those of another.
+    """
     deadline_s: float = attrs.field(default=5.0, validator=_positive)
     """From the last good frame of a stream to the question that brings its data from REST, at most."""
     lead_s: float = attrs.field(default=2.0, validator=_not_negative)

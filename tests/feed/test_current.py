@@ -88,6 +88,9 @@ class Rest:
         closed = tuple(candle(minute, 5, at, Source.REST) for minute in range(self.minute))
         return CandleHistory(candles=closed, current=candle(self.minute, self.trades_now, at, Source.REST), last=0)
 
+    async def symbols(self, *, timeout_s: float | None = None) -> object:
+        raise NotImplementedError
+
     async def system_status(self, *, timeout_s: float | None = None) -> VenueStatus:
         raise NotImplementedError
 

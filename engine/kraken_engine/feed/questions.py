@@ -46,6 +46,10 @@ class Questions(Protocol):
         """Return candles after ``since`` (the ``last`` of an earlier answer), oldest first; None: the latest."""
         ...
 
+    async def symbols(self, *, timeout_s: float | None = None) -> object:
+        """Get ready to name symbols as REST names them, which takes a question of its own the first time."""
+        ...
+
     async def system_status(self, *, timeout_s: float | None = None) -> VenueStatus:
         """Return the venue's announced state."""
         ...

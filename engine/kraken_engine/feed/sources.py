@@ -30,6 +30,7 @@ from kraken_engine.normalise.events import (
     Candle,
     Event,
     Gap,
+    InstrumentUpdate,
     Live,
     MarketEvent,
     Notice,
@@ -88,6 +89,7 @@ class Sources:
         clock: the runtime's.
         on_well: called when the lines have become current for a stream.
         on_lost: called when they are not current any more, and why.
+        on_news: called with what concerns no single stream: the venue's state, instruments, lines.
     """
 
     def __init__(
@@ -97,11 +99,13 @@ class Sources:
         *,
         on_well: Callable[[StreamKey], None],
         on_lost: Callable[[StreamKey, str], None],
+        on_news: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self._publisher = publisher
         self._clock = clock
         self._on_well = on_well
         self._on_lost = on_lost
+        self._on_news = on_news
         self._lines = Freshness()
         """What the lines say of diverted streams."""
         self._well: dict[StreamKey, None] = {}
@@ -122,6 +126,8 @@ class Sources:
         if key in self._plain and isinstance(event, MarketEvent):
             self._publisher.publish(key, event)
             return
+        if isinstance(event, InstrumentUpdate):
+            self._on_news(event)
         diverted = self._diverted.get(key)
         if diverted is None:
             self._pass(key, event)
@@ -131,6 +137,7 @@ class Sources:
 
     def announce(self, notice: Notice) -> None:
         """Pass on a notice that concerns no single stream."""
+        self._on_news(notice)
         self._publisher.announce(notice)
 
     def flush(self) -> None:

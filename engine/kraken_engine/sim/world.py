@@ -59,8 +59,10 @@ class WorldSettings:
     """Messages a second over all symbols."""
     levels: int = 60
     """Levels a side of every book of the venue."""
+    backup: bool = False
+    """Whether REST stands in for lines that are down."""
     config: Config = attrs.field(factory=lambda: Config(pool=PoolSettings(max_connections=1)))
-    """The engine's settings, by default with a single line; the venue's address is filled in."""
+    """The engine's settings, by default with a single line; the venue's addresses are filled in."""
 
 
 @attrs.frozen(kw_only=True)
@@ -110,6 +112,12 @@ class World:
     def venue_address(self) -> str:
         """``address:port`` of the venue's public WebSocket, as a target of network faults."""
         endpoint = parse_endpoint(self.venue.ws_url)
+        return f"{endpoint.host}:{endpoint.port}"
+
+    @property
+    def rest_address(self) -> str:
+        """``address:port`` of the venue's REST API, as a target of network faults."""
+        endpoint = parse_endpoint(self.venue.rest_url, "http")
         return f"{endpoint.host}:{endpoint.port}"
 
     def engine_links(self) -> list[Link]:
@@ -177,6 +185,7 @@ async def open_world(seed: object, settings: WorldSettings | None = None) -> Asy
                     settings.config.rest,
                     base_url=f"http://{VENUE_NAME}:{parse_endpoint(venue.rest_url, 'http').port}",
                 ),
+                failover=attrs.evolve(settings.config.failover, enabled=settings.backup),
             ),
         )
 

@@ -9,6 +9,7 @@ synchronous.
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -111,6 +112,8 @@ class Line(abc.ABC):
     prepare: Callable[[], Awaitable[None]] | None = None
     """Called before each attempt to connect (for a token, say). A ``LineError`` of its own is a failed attempt."""
     counters: LineCounters = attrs.field(factory=LineCounters, init=False)
+    last_frame_s: float = attrs.field(default=-math.inf, init=False)
+    """When the last frame was read, on whatever connection (monotonic)."""
     subscriptions: Subscriptions = attrs.field(init=False)
     views: Mapping[str, ChannelView] = attrs.field(init=False)
     errors: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
@@ -231,6 +234,11 @@ class Line(abc.ABC):
             subscription = self._fed.pop(key)
             self.views[subscription.channel].drop(key)
             self.outlet.forget(key)
+
+    def refresh(self, key: StreamKey) -> None:
+        """Let the writer ask for a fresh snapshot of a stream; without a connection, the next one brings it anyway."""
+        if self._port is not None and key in self._wanted:
+            self._port.again(key)
 
     def subscribe_again(self, key: StreamKey) -> None:
         """Ask the venue for a fresh snapshot of a stream."""

@@ -29,6 +29,7 @@ import trio
 from kraken_engine.config import Config
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
 from kraken_engine.errors import StartupError
+from kraken_engine.feed.current import CurrentValues
 from kraken_engine.feed.demand import Demand
 from kraken_engine.feed.feed import Feed
 from kraken_engine.feed.publisher import Publisher
@@ -39,6 +40,9 @@ from kraken_engine.monitor.log import log_event, logger
 from kraken_engine.normalise.events import Event, LineDown
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.subscriptions import SubscriptionKey
+from kraken_engine.tasks.continuity import Continuity
+from kraken_engine.tasks.failover import Failover, open_failover
 from kraken_engine.tasks.line_statistics import LineStatistics
 from kraken_engine.tasks.pool import Pool
 from kraken_engine.tasks.scope import open_background
@@ -90,6 +94,7 @@ class Market:
         feed: Feed,
         publisher: Publisher,
         pool: Pool,
+        failover: Failover,
         kpis: Kpis,
         config: Config,
         runtime: Runtime,
@@ -102,6 +107,8 @@ class Market:
         """The topic of every notice: lines, venue status, gaps, resyncs."""
         self.venue = venue
         """The embedded venue of a simulated configuration, with its faults and its own truth; else None."""
+        self.failover = failover
+        """Which source feeds what, and the history of that."""
         self.config = config
         """The settings it was opened with, at the venue it talks to."""
         self.runtime = runtime
@@ -193,25 +200,45 @@ async def _open_market(
     if log.isEnabledFor(logging.INFO):  # else nobody pays for it: market data passes here as well
         publisher.observe(lambda _, event: log_event(log, event))
     kpis = Kpis(now=runtime.clock.now())
+    continuity = Continuity(settings=config.failover, publisher=publisher, clock=runtime.clock, kpis=kpis)
     budget = ConnectBudget(config.backoff)
     pool = Pool(
         config=config,
         runtime=runtime,
         endpoint=endpoint,
-        publisher=publisher,
+        publisher=continuity.sources,
         kpis=kpis,
         budget=budget,
         log=connect_log,
     )
-    feed = Feed(publisher, Demand(want=pool.want, drop=pool.drop), runtime.clock)
+    continuity.last_frame_s = pool.last_frame_s
+    continuity.ask_again = pool.refresh
+
+    def want(key: StreamKey, subscription: SubscriptionKey) -> None:
+        pool.want(key, subscription)
+        continuity.want(key, subscription)
+
+    def drop(key: StreamKey, subscription: SubscriptionKey) -> None:
+        continuity.drop(key)
+        pool.drop(key, subscription)
+
     try:
-        async with open_background("the market") as nursery:
+        async with open_failover(config, runtime, continuity) as rest, open_background("the market") as nursery:
+            current = CurrentValues(
+                publisher,
+                rest,
+                runtime.clock,
+                cache_ttl_s=config.performance.cache_ttl_s,
+                fresh_s=config.failover.slowest_s,
+            )
+            feed = Feed(publisher, Demand(want=want, drop=drop), runtime.clock, current)
             nursery.start_soon(pool.run)
             await _wait_ready(pool, publisher, config)
             yield Market(
                 feed=feed,
                 publisher=publisher,
                 pool=pool,
+                failover=Failover(continuity),
                 kpis=kpis,
                 config=config,
                 runtime=runtime,

@@ -11,6 +11,7 @@ all does the old one end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import final
 
@@ -21,7 +22,6 @@ from kraken_engine.config import Config
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
 from kraken_engine.control.placement import Placement
 from kraken_engine.errors import LineError, UsageError
-from kraken_engine.feed.publisher import Publisher
 from kraken_engine.model import Instrument
 from kraken_engine.monitor.kpis import Kpis
 from kraken_engine.normalise.events import Rotated
@@ -67,7 +67,7 @@ class Pool:
     """The market lines of one venue; :meth:`run` keeps them connected."""
 
     def __init__(
-        self, *, config: Config, runtime: Runtime, endpoint: Endpoint, publisher: Publisher, kpis: Kpis,
+        self, *, config: Config, runtime: Runtime, endpoint: Endpoint, publisher: Outlet, kpis: Kpis,
         budget: ConnectBudget, log: ConnectLog | None = None,
     ) -> None:  # fmt: skip
         self.instruments: dict[str, Instrument] = {}
@@ -114,6 +114,26 @@ class Pool:
         for name in self._placement.drop(key):
             for line in self._places[name].lines():
                 line.drop(key, subscription)
+
+    def last_frame_s(self, key: StreamKey) -> float:
+        """Return when the last frame was read on any line that carries ``key`` (monotonic)."""
+        lines = [line for place in self._places.values() for line in place.lines() if key in line.wanted()]
+        return max((line.last_frame_s for line in lines), default=-math.inf)
+
+    def refresh(self, key: StreamKey) -> None:
+        """Ask for a fresh snapshot of a stream, on every line that carries it."""
+        for place in self._places.values():
+            for line in place.lines():
+                line.refresh(key)
+
+    def doubt(self, key: StreamKey, why: str) -> None:
+        """Trust no line with a stream any more, until a fresh snapshot of it is there."""
+        for place in self._places.values():
+            for line in place.lines():
+                if key in line.wanted():
+                    line.outlet.lose(key, why, now=line.now())
+        self.refresh(key)
+        self._publisher.flush()
 
     # -- tasks
 

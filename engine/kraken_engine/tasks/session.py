@@ -190,6 +190,7 @@ class Session:
     async def deliver(self, frames: list[bytes], received_s: float) -> None:
         """Take the text frames of one socket read, let the line read them, and hand on what came of it."""
         line = self.line
+        line.last_frame_s = received_s
         line.counters.reads += 1
         line.counters.frames += len(frames)
         if not self._greeted:

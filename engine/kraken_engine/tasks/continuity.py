@@ -1,0 +1,252 @@
+"""What failover, backup feed and lines share: who feeds each stream, what is asked of REST, and what became of it.
+
+Everything here is synchronous. The lines tell :class:`~kraken_engine.feed.sources.Sources` what they have; that tells
+the watchdog; its commands change the sources and the plan of the backup; the two tasks (``watchdog``, ``backup_feed``)
+only wait and ask.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+import trio
+
+from kraken_engine.config import FailoverSettings
+from kraken_engine.control.backup_plan import TICKERS, BackupPlan, Poll
+from kraken_engine.control.failover import Command, Feeder, Switch, UsePrimary, Watchdog
+from kraken_engine.control.venue_mode import VenueModes
+from kraken_engine.feed.publisher import Publisher
+from kraken_engine.feed.sources import Sources
+from kraken_engine.monitor.kpis import Kpis
+from kraken_engine.normalise.events import Event, InstrumentUpdate, MarketEvent, VenueStatus
+from kraken_engine.runtime import Clock
+from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.subscriptions import SubscriptionKey
+
+__all__ = ["Continuity", "FailoverStatistics", "Signal"]
+
+BACKED_UP = ("ticker", "book", "trade", "ohlc")
+"""Channels that REST has an answer for."""
+
+
+class Signal:
+    """Wakes one waiting task; any number of calls before it wakes count as one."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[None](1)
+
+    def set(self) -> None:
+        """Let the task look."""
+        with contextlib.suppress(trio.WouldBlock):
+            self._send.send_nowait(None)
+
+    async def wait_until(self, deadline_s: float) -> None:
+        """Wait for the signal, until ``deadline_s`` (monotonic) at most."""
+        with trio.move_on_at(deadline_s):
+            await self._receive.receive()
+
+
+@attrs.frozen(kw_only=True)
+class FailoverStatistics:
+    """What failover did so far."""
+
+    switches: int
+    """Changes of the source, in either direction."""
+    on_backup: int
+    """Streams that are fed by the backup now, or are waiting for it."""
+    answers: int
+    """Answers of REST that were used."""
+    failures: int
+    """Questions that brought nothing."""
+    uncovered: int
+    """Streams lost by the lines that the budget does not reach now."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class Continuity:
+    """The shared state of one market's failover."""
+
+    settings: FailoverSettings
+    publisher: Publisher
+    clock: Clock
+    kpis: Kpis
+    modes: VenueModes = attrs.field(factory=VenueModes)
+    last_frame_s: Callable[[StreamKey], float] = lambda _: math.inf
+    """When the lines that feed a stream last got a frame; whoever makes the lines sets it."""
+    ask_again: Callable[[StreamKey], None] = lambda _: None
+    """Subscribe anew to a stream, for a fresh snapshot; whoever makes the lines sets it."""
+    open_orders: Callable[[], Iterable[str]] = tuple
+    """Symbols with open orders; whoever opens accounts sets it."""
+    on_switch: Callable[[Switch], None] = lambda _: None
+    """Told of every change of the source, to keep it; must not wait."""
+    watchdog: Watchdog = attrs.field(init=False)
+    plan: BackupPlan = attrs.field(init=False)
+    sources: Sources = attrs.field(init=False)
+    watch: Signal = attrs.field(factory=Signal, init=False)
+    """The watchdog has something to look at."""
+    feed: Signal = attrs.field(factory=Signal, init=False)
+    """The backup feed has something to look at."""
+    _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
+    _called: dict[StreamKey, float] = attrs.field(factory=dict[StreamKey, float], init=False)
+    """Streams the backup is asked for, and until when it may be without an answer."""
+    _refused: dict[StreamKey, str] = attrs.field(factory=dict[StreamKey, str], init=False)
+    """Streams REST refuses for good."""
+    _why: dict[Poll, str] = attrs.field(factory=dict[Poll, str], init=False)
+    """Why the last question brought nothing."""
+    _answers: int = attrs.field(default=0, init=False)
+    _failures: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.watchdog = Watchdog(self.settings)
+        self.plan = BackupPlan(self.settings)
+        self.sources = Sources(self.publisher, self.clock, on_well=self._well, on_lost=self._lost, on_news=self._heard)
+
+    # -- readers
+
+    def want(self, key: StreamKey, subscription: SubscriptionKey) -> None:
+        """Watch over a stream from now on."""
+        if not self.settings.enabled or subscription.channel not in BACKED_UP:
+            return
+        self._wanted[key] = subscription
+        self.watchdog.want(key, now=self.clock.now())
+        if self.sources.is_well(key):
+            self.watchdog.well(key, now=self.clock.now())
+        self.watch.set()
+
+    def drop(self, key: StreamKey) -> None:
+        """Nobody reads a stream any more."""
+        self._wanted.pop(key, None)
+        self._refused.pop(key, None)
+        self._called.pop(key, None)
+        self.watchdog.drop(key)
+        self.sources.dismiss(key, "nobody reads it", now=self.clock.now())
+        self.publisher.flush()
+        self.feed.set()
+
+    # -- the watchdog
+
+    def look(self) -> None:
+        """Decide what is due, and act on it."""
+        now = self.clock.now()
+        for command in self.watchdog.check(now=now):
+            self._act(command, now)
+        self.publisher.flush()
+
+    def _act(self, command: Command, now: float) -> None:
+        switch = command.switch
+        self.kpis.failover()
+        for key in switch.streams:
+            if isinstance(command, UsePrimary):
+                if not self.sources.restore(key, switch.reason):
+                    self.ask_again(key)
+            else:
+                self._called[key] = now + self.settings.backup_lost_s
+                self.sources.call(key, switch.reason)
+        self.on_switch(switch)
+        self.feed.set()
+
+    def _well(self, key: StreamKey) -> None:
+        self.watchdog.well(key, now=self.clock.now())
+        self.watch.set()
+
+    def _lost(self, key: StreamKey, why: str) -> None:
+        self.watchdog.lost(key, why, good_s=min(self.clock.now(), self.last_frame_s(key)))
+        self.watch.set()
+
+    def _heard(self, event: Event) -> None:
+        """Keep account of the venue's state and that of its markets."""
+        if isinstance(event, VenueStatus):
+            if self.modes.status(event):
+                self.feed.set()
+        elif isinstance(event, InstrumentUpdate):
+            for instrument in event.instruments:
+                self.modes.market(instrument.symbol, instrument.status)
+
+    # -- the backup feed
+
+    def replan(self) -> None:
+        """Make the plan for the streams that the backup is asked for now."""
+        now = self.clock.now()
+        for key in [key for key in self._called if not self.sources.is_called(key)]:
+            del self._called[key]
+        streams = {key: self.poll_of(key) for key in self._called if key not in self._refused}
+        changed = self.plan.cover(streams, open_orders=self.open_orders(), now=now)
+        for key in changed.covered:
+            self._called[key] = now + self.settings.backup_lost_s
+        for key in changed.uncovered:
+            room = self.plan.room(str(key[0]))
+            why = f"not within the REST budget of {room} such questions in {self.settings.slowest_s:g} s"
+            self._give_up(key, why, now)
+
+    def poll_of(self, key: StreamKey) -> Poll:
+        """Return the question that brings a stream."""
+        subscription = self._wanted[key]
+        if subscription.channel == "ticker":
+            return TICKERS
+        detail = subscription.interval if subscription.channel == "ohlc" else subscription.depth
+        return Poll(subscription.channel, subscription.symbol, detail)
+
+    def streams_of(self, poll: Poll) -> list[StreamKey]:
+        """Return the streams a question brings."""
+        return [key for key in self._called if self.plan.is_covered(key) and self.poll_of(key) == poll]
+
+    def answered(self, key: StreamKey, values: Sequence[MarketEvent], *, asked_s: float) -> None:
+        """Show what REST answered about one stream."""
+        now = self.clock.now()
+        if not self.sources.offer(key, values, asked_s=asked_s, now=now):
+            return
+        self._answers += 1
+        if key in self._called:
+            self._called[key] = now + self.settings.backup_lost_s
+            self.watchdog.delivered(key, now=now)
+            self._why.pop(self.poll_of(key), None)
+
+    def failed(self, poll: Poll, why: str) -> None:
+        """A question brought nothing; what it was to bring stays current for a while."""
+        self._failures += 1
+        self._why[poll] = why
+
+    def refused(self, key: StreamKey, why: str) -> None:
+        """REST refuses a stream, and would refuse it again."""
+        self._failures += 1
+        self._refused[key] = why
+        self._give_up(key, why, self.clock.now())
+        self.feed.set()
+
+    def expire(self) -> None:
+        """Give up what REST has not brought for too long."""
+        now = self.clock.now()
+        for key, until_s in self._called.items():
+            if until_s <= now and self.plan.is_covered(key):
+                why = self._why.get(self.poll_of(key), f"no answer within {self.settings.backup_lost_s:g} s")
+                self._give_up(key, f"REST: {why}", now)
+                self._called[key] = math.inf
+        self.publisher.flush()
+
+    @property
+    def next_expiry(self) -> float:
+        """When :meth:`expire` is wanted next."""
+        return min((until_s for key, until_s in self._called.items() if self.plan.is_covered(key)), default=math.inf)
+
+    def _give_up(self, key: StreamKey, why: str, now: float) -> None:
+        self.sources.give_up(key, why, now=now)
+        self.watchdog.uncovered(key)
+        self.watch.set()
+
+    def statistics(self) -> FailoverStatistics:
+        """Return the counters."""
+        on_backup = self.watchdog.on_backup()
+        return FailoverStatistics(
+            switches=self.watchdog.switches,
+            on_backup=len(on_backup),
+            answers=self._answers,
+            failures=self._failures,
+            uncovered=sum(not self.plan.is_covered(key) for key in on_backup),
+        )
+
+    def feeder(self, key: StreamKey) -> Feeder:
+        """Return who is to feed a stream now."""
+        return self.watchdog.feeder(key)

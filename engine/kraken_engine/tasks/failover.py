@@ -1,0 +1,101 @@
+"""``open_failover``: watchdog, backup feed and their REST client, around the lines of one market.
+
+::
+
+    open_failover()                 leaving the block ends everything below it
+    ├─ public REST                  queue, breaker and pace inside
+    └─ background (nursery)
+       ├─ failover watchdog         samples in, commands out; never touches a socket
+       └─ backup feed               REST polling while the lines are down
+
+Where there is no REST of the same venue, streams just are stale until their line is back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import final
+from urllib.parse import urlsplit
+
+import attrs
+
+from kraken_engine.config import REST_URL, Config
+from kraken_engine.control.failover import Feeder, Switch
+from kraken_engine.control.venue_mode import VenueModes
+from kraken_engine.feed.topics import Topic
+from kraken_engine.rest.public import PublicRest
+from kraken_engine.runtime import Runtime
+from kraken_engine.tasks.backup_feed import run_backup_feed
+from kraken_engine.tasks.continuity import Continuity, FailoverStatistics
+from kraken_engine.tasks.rest import open_public_rest
+from kraken_engine.tasks.scope import open_background
+from kraken_engine.tasks.watchdog import run_watchdog
+
+__all__ = ["Failover", "has_rest", "open_failover"]
+
+
+@final
+class Failover:
+    """Which source feeds what, for applications; an open market has one."""
+
+    def __init__(self, continuity: Continuity) -> None:
+        self._continuity = continuity
+
+    @property
+    def modes(self) -> VenueModes:
+        """The state of the venue and its markets, and what it means for orders and data."""
+        return self._continuity.modes
+
+    def source(self, topic: Topic) -> Feeder:
+        """Return who is to feed the stream of ``topic`` now; values say themselves where they come from."""
+        return self._continuity.watchdog.feeder(topic.key)
+
+    def switches(self, *, since_s: float = -math.inf, topic: Topic | None = None) -> tuple[Switch, ...]:
+        """Return the remembered changes of the source, oldest first.
+
+        Args:
+            since_s: only those from this moment on (monotonic).
+            topic: only those that concern its stream.
+        """
+        stream = None if topic is None else topic.key
+        return self._continuity.watchdog.history(since_s=since_s, stream=stream)
+
+    def statistics(self) -> FailoverStatistics:
+        """Return the counters."""
+        return self._continuity.statistics()
+
+
+def has_rest(config: Config) -> bool:
+    """Return whether the REST API of ``config`` is of the venue its WebSocket is of, as far as can be told.
+
+    A default that nobody changed is Kraken's; next to another venue's WebSocket it means that nobody thought of it.
+    """
+    host = urlsplit(config.public_url).hostname or ""
+    return config.rest.base_url != REST_URL or host == "kraken.com" or host.endswith(".kraken.com")
+
+
+@asynccontextmanager
+async def open_failover(config: Config, runtime: Runtime, continuity: Continuity) -> AsyncGenerator[PublicRest | None]:
+    """Open the backup of a market for as long as the block lasts, and return its REST client, if it has one.
+
+    Nothing is sent before the first question.
+
+    Raises:
+        ConfigError: the REST settings cannot work.
+        EngineFailed: a background task failed; the body was cancelled.
+    """
+    async with AsyncExitStack() as stack:
+        rest: PublicRest | None = None
+        if has_rest(config):
+            rest = await stack.enter_async_context(
+                open_public_rest(config, runtime, notify=continuity.sources.announce)
+            )
+        if rest is None or not config.failover.enabled:
+            continuity.settings = attrs.evolve(continuity.settings, enabled=False)
+        else:
+            nursery = await stack.enter_async_context(open_background("the failover"))
+            nursery.start_soon(run_watchdog, continuity)
+            nursery.start_soon(run_backup_feed, continuity, rest)
+        yield rest

@@ -1,0 +1,273 @@
+"""Failover in a whole engine: over within the deadline, marked, never backwards, back after the hold."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from kraken_engine import (
+    Book,
+    BookUpdate,
+    Bounded,
+    Candle,
+    Candles,
+    Config,
+    Event,
+    Gap,
+    MarketEvent,
+    Source,
+    SourceChanged,
+    Stale,
+    Ticker,
+    TickerUpdate,
+    Trade,
+    Trades,
+)
+from kraken_engine.config import FailoverSettings, PoolSettings
+from kraken_engine.control.failover import Feeder
+from kraken_engine.sim.deterministic import run
+from kraken_engine.sim.network import Dialing
+from kraken_engine.sim.world import World, WorldSettings, open_world
+from kraken_engine.tasks.failover import has_rest
+from kraken_engine.tasks.market import Market
+
+SETTINGS = WorldSettings(symbols=2, rate=20.0, backup=True)
+REST = Source.REST
+WS = Source.WEBSOCKET_V2
+
+
+@attrs.define
+class Scene:
+    """A world with an open market, and everything its reader was told, with the time."""
+
+    world: World
+    market: Market
+    topics: tuple[Any, ...]
+    told: list[tuple[float, Event]] = attrs.field(factory=list)
+
+    def now(self) -> float:
+        return trio.current_time()
+
+    def cut(self) -> None:
+        """End every connection to the WebSocket and refuse new ones."""
+        self.world.network.take_down(self.world.venue_address)
+
+    def mend(self) -> None:
+        self.world.network.set_dialing(self.world.venue_address, Dialing.ACCEPT)
+
+    def values(self, kind: type[MarketEvent], since: float = 0.0) -> list[tuple[float, Any]]:
+        return [(at, event) for at, event in self.told if isinstance(event, kind) and at >= since]
+
+    def first(self, kind: type[MarketEvent], source: Source, since: float) -> float:
+        return min(at for at, event in self.values(kind, since) if event.source is source)
+
+
+def in_scene(play: Callable[[Scene], Awaitable[None]], settings: WorldSettings = SETTINGS, *, books: int = 1) -> None:
+    """Play in the world of seed 1, with a reader of everything."""
+
+    async def main() -> None:
+        async with open_world(1, settings) as world, world.open_market() as market:
+            symbols = world.exchange.symbols
+            topics: list[Any] = [Ticker(symbols[0]), Trades(symbols[0]), Candles(symbols[0])]
+            topics += [Book(symbol) for symbol in symbols[:books]]
+            scene = Scene(world, market, tuple(topics))
+
+            async def read() -> None:
+                async with market.feed.subscribe(*topics, market.health, on_full=Bounded()) as events:
+                    async for event in events:
+                        scene.told.append((trio.current_time(), event))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read)
+                await trio.sleep(5)
+                await play(scene)
+                nursery.cancel_scope.cancel()
+
+    run(1, main, horizon_s=1000)
+
+
+KINDS: tuple[type[MarketEvent], ...] = (TickerUpdate, BookUpdate, Trade, Candle)
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_full_cycle_keeps_every_promise(lines: int) -> None:
+    settings = attrs.evolve(SETTINGS, config=Config(pool=PoolSettings(max_connections=lines)))
+
+    async def play(scene: Scene) -> None:
+        scene.cut()
+        cut = scene.now()
+        await trio.sleep(20)
+        for kind in KINDS:
+            assert scene.first(kind, REST, cut) - cut <= 5.2, kind
+        assert all(scene.market.failover.source(topic) is Feeder.BACKUP for topic in scene.topics)
+        scene.mend()
+        await trio.sleep(60)
+        up = scene.now() - 60
+        for kind in KINDS:
+            assert scene.first(kind, WS, cut + 0.5) - up >= 30.0, kind
+        assert all(scene.market.failover.source(topic) is Feeder.PRIMARY for topic in scene.topics)
+        books = [event for _, event in scene.values(BookUpdate)]
+        assert all(event.book.verified is (event.source is WS) for event in books)
+        assert_honest(scene)
+        assert {gap.healed_by for _, gap in scene.told if isinstance(gap, Gap)} == {"rest"}
+        assert [switch.to for switch in scene.market.failover.switches(topic=scene.topics[0])] == [
+            Feeder.BACKUP, Feeder.PRIMARY,
+        ]  # fmt: skip
+        assert scene.market.kpis()["failover_count"] == scene.market.failover.statistics().switches
+
+    in_scene(play, settings)
+
+
+def assert_honest(scene: Scene) -> None:
+    """No change of the source that was not told, nothing backwards, no trade twice or missing without a word."""
+    sources: dict[Any, Source] = {}
+    for _, event in scene.told:
+        if isinstance(event, SourceChanged):
+            sources[event.channel, event.symbol] = event.source
+        elif isinstance(event, MarketEvent):
+            channel = {TickerUpdate: "ticker", BookUpdate: "book", Trade: "trade", Candle: "ohlc"}[type(event)]
+            assert sources.setdefault((channel, event.symbol), event.source) is event.source
+    ids = [event.trade_id for _, event in scene.values(Trade)]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    for kind in (TickerUpdate, BookUpdate):
+        times = [(event.symbol, event.received_s) for _, event in scene.values(kind)]
+        for symbol in scene.world.exchange.symbols:
+            assert all(a <= b for a, b in pairwise(at for name, at in times if name == symbol))
+    states = [(event.interval_begin[:19], event.trades) for _, event in scene.values(Candle)]
+    assert states == sorted(states)
+
+
+def test_twenty_cycles_with_short_holds() -> None:
+    failover = FailoverSettings(hold_s=5.0, longest_hold_s=5.0, most_returns=1000)
+    settings = attrs.evolve(SETTINGS, rate=4.0, config=Config(failover=failover, pool=PoolSettings(max_connections=1)))
+
+    async def play(scene: Scene) -> None:
+        over = []
+        for _ in range(20):
+            scene.cut()
+            cut = scene.now()
+            await trio.sleep(5.2)
+            over.append(scene.first(TickerUpdate, REST, cut) - cut)
+            scene.mend()
+            await trio.sleep(16)
+            assert scene.market.failover.source(scene.topics[0]) is Feeder.PRIMARY
+        assert max(over) <= 5.2
+        assert_honest(scene)
+        assert len(scene.market.failover.switches(topic=scene.topics[0])) == 40
+
+    in_scene(play, settings)
+
+
+def test_when_both_are_gone_everything_is_stale_and_whoever_is_back_first_feeds() -> None:
+    async def play(scene: Scene) -> None:
+        scene.cut()
+        scene.world.network.take_down(scene.world.rest_address)
+        await trio.sleep(30)
+        for topic in scene.topics:
+            with pytest.raises(Stale):
+                scene.market.feed.latest(topic)
+        scene.mend()
+        await trio.sleep(10)
+        for topic in scene.topics:
+            assert scene.market.feed.latest(topic).source is WS
+        assert not [event for _, event in scene.told if isinstance(event, SourceChanged)]
+
+    in_scene(play)
+
+
+def test_a_backup_that_dies_during_the_hold_gives_way_to_the_lines() -> None:
+    async def play(scene: Scene) -> None:
+        scene.cut()
+        await trio.sleep(10)
+        scene.mend()
+        await trio.sleep(5)
+        assert scene.market.feed.latest(scene.topics[0]).source is REST
+        scene.world.network.take_down(scene.world.rest_address)
+        await trio.sleep(18)
+        assert scene.market.feed.latest(scene.topics[0]).source is WS
+        assert_honest(scene)
+
+    in_scene(play)
+
+
+def test_a_single_silent_book_moves_alone() -> None:
+    async def play(scene: Scene) -> None:
+        symbol = scene.world.exchange.symbols[1]
+        faults, now = scene.world.exchange.faults, trio.current_time()
+        faults.refuse_subscriptions(error="Exceeded msg rate", times=1000, now=now, symbol=symbol)
+        faults.corrupt_checksum(symbol, now=now)
+        await trio.sleep(20)
+        assert [topic for topic in scene.topics if scene.market.failover.source(topic) is Feeder.BACKUP] == [
+            Book(symbol)
+        ]
+        assert scene.market.feed.latest(Book(symbol)).source is REST
+        assert scene.market.feed.latest(Ticker(scene.world.exchange.symbols[0])).source is WS
+
+    in_scene(play, books=2)
+
+
+def test_what_the_budget_does_not_reach_says_so() -> None:
+    settings = attrs.evolve(SETTINGS, symbols=12)
+
+    async def play(scene: Scene) -> None:
+        scene.cut()
+        await trio.sleep(20)
+        sources: list[Source | str] = []
+        for topic in scene.topics:
+            if isinstance(topic, Book):
+                try:
+                    sources.append(scene.market.feed.latest(topic).source)
+                except Stale as stale:
+                    sources.append(stale.why)
+        missing = "not within the REST budget of 4 such questions in 5 s"
+        assert sources == [REST] * 3 + [missing] * 9
+        assert scene.market.failover.statistics().uncovered == 9
+
+    in_scene(play, settings, books=12)
+
+
+def rest_requests(world: World) -> int:
+    return int(str(world.exchange.counters()["rest_requests"]))
+
+
+def test_maintenance_is_waited_out_with_questions_about_the_state_alone() -> None:
+    async def play(scene: Scene) -> None:
+        away: list[str | None] = []
+        scene.world.exchange.faults.set_status(mode="maintenance", now=trio.current_time())
+        await trio.sleep(5)
+        scene.cut()
+        asked = rest_requests(scene.world)
+        await trio.sleep(120)
+        away.append(scene.market.failover.modes.away)
+        assert rest_requests(scene.world) - asked <= 10
+        assert not scene.values(TickerUpdate, scene.now() - 100)
+        scene.world.exchange.faults.set_status(mode="online", now=trio.current_time())
+        await trio.sleep(25)
+        away.append(scene.market.failover.modes.away)
+        assert away == ["the venue is in maintenance", None]
+        assert scene.market.feed.latest(scene.topics[0]).source is REST
+        scene.mend()
+        await trio.sleep(60)
+        assert scene.market.feed.latest(scene.topics[0]).source is WS
+
+    in_scene(play)
+
+
+@pytest.mark.parametrize(
+    ("public", "rest", "fits"),
+    [
+        ("wss://ws.kraken.com/v2", "https://api.kraken.com", True),
+        ("wss://beta-ws.kraken.com/v2", "https://api.kraken.com", True),
+        ("ws://127.0.0.1:8000/v2", "https://api.kraken.com", False),
+        ("wss://kraken.com.example/v2", "https://api.kraken.com", False),
+        ("ws://127.0.0.1:8000/v2", "http://127.0.0.1:8001", True),
+    ],
+)
+def test_prices_of_one_venue_never_stand_in_for_those_of_another(public: str, rest: str, fits: bool) -> None:
+    config = Config(public_url=public)
+    assert has_rest(attrs.evolve(config, rest=attrs.evolve(config.rest, base_url=rest))) is fits
