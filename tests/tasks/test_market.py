@@ -109,6 +109,9 @@ def test_a_cut_line_is_told_as_stale_and_healed_with_a_gap_before_the_next_price
             lines = [type(e) for e in got if isinstance(e, (LineDown, LineUp))]
             assert lines == [LineDown] * (len(lines) - 1) + [LineUp]
             assert market.feed.latest(Book(symbol)).stale is None
+            statistics = market.statistics()
+            assert statistics.errors["websocket_disconnect"] == lines.count(LineDown) > 0
+            assert not statistics.unknown_errors
 
     in_world(scenario)
 
@@ -125,7 +128,20 @@ def test_a_refused_symbol_is_told_to_its_reader_and_touches_nobody_else() -> Non
                 assert isinstance(told, Refused)
                 assert told.final
                 assert told.error == "Currency pair not supported NO/SUCH"
+                assert market.statistics().errors["other"] > 0
+                assert not market.statistics().unknown_errors
                 assert any(isinstance(event, BookUpdate) for event in await read_for(10, fine))
+
+    in_world(scenario)
+
+
+def test_words_of_the_venue_that_nobody_knows_are_counted_and_survived() -> None:
+    async def scenario(world: World) -> None:
+        async with world.open_market() as market:
+            world.exchange.faults.refuse_subscriptions(now=trio.current_time(), error="EFuture:Never heard of", times=2)
+            async with market.feed.subscribe(Book(world.exchange.symbols[0])) as fine:
+                assert any(isinstance(event, BookUpdate) for event in await read_for(20, fine))
+            assert market.statistics().unknown_errors == {"EFuture:Never heard of": 2}
 
     in_world(scenario)
 

@@ -36,7 +36,7 @@ EXERCISED_BY: Mapping[type[Command], str] = {
     Resnapshot: "tests/state/test_book_sync.py::test_a_mismatch_hides_the_book_before_anything_else_and_asks_once",
     RestoreFromCheckpoint: "tests/store/test_checkpoint.py::"
     "test_a_corrupt_checkpoint_means_the_one_before_and_that_is_said",
-    LogAndContinue: "tests/control/test_error_actions.py::test_an_unknown_error_is_counted_told_and_survived",
+    LogAndContinue: "tests/tasks/test_market.py::test_words_of_the_venue_that_nobody_knows_are_counted_and_survived",
 }
 """The test that shows how a command is carried out."""
 

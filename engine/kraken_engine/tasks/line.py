@@ -19,6 +19,7 @@ from kraken_engine.codec.requests import encode_request
 from kraken_engine.codec.ws_v2 import Ack
 from kraken_engine.config import Config
 from kraken_engine.control.backoff import Backoff
+from kraken_engine.control.error_actions import ErrorDesk, Where
 from kraken_engine.errors import DecodeError, LineError
 from kraken_engine.monitor.kpis import Kpis
 from kraken_engine.normalise.events import Event, LineUp, Notice, Refused, Resync
@@ -109,6 +110,8 @@ class Line(abc.ABC):
     when_full: Literal["resync", "wait"] = "resync"
     """What the reader does with an inbox that is full: ``resync`` that channel at once (market data), or ``wait`` for
     room, and give up the connection when there is none in time (what must not be lost)."""
+    desk: ErrorDesk = attrs.field(factory=ErrorDesk)
+    """Decides about errors, and counts them; one for all lines."""
     prepare: Callable[[], Awaitable[None]] | None = None
     """Called before each attempt to connect (for a token, say). A ``LineError`` of its own is a failed attempt."""
     counters: LineCounters = attrs.field(factory=LineCounters, init=False)
@@ -294,7 +297,10 @@ class Line(abc.ABC):
     # -- what the reader and the channel tasks report
 
     def answered(self, ack: Ack, port: Port, *, now: float) -> None:
-        """Take one reply of the venue to a subscription."""
+        """Take one reply of the venue to a subscription. What a refusal means for it is the subscriptions' to say."""
+        if not ack.success:
+            where = Where(line=self.name, channel=ack.channel, symbol=ack.symbol)
+            self.desk.decide(ack.error or "refused without a reason", where)
         for notice in self.subscriptions.ack(ack, now=now):
             self.tell(notice)
         view = self.views.get(ack.channel or "")
@@ -353,6 +359,7 @@ class Line(abc.ABC):
     def reject(self, error: DecodeError) -> None:
         """Count a frame that could not be decoded."""
         self.counters.undecodable += 1
+        self.desk.decide(error, Where(line=self.name))
         self.kpis.error(now=self.now())
         name = f"{error.path}: expected {error.expected}"
         if name not in self.errors and len(self.errors) >= _REASONS_KEPT:

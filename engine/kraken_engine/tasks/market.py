@@ -61,6 +61,10 @@ class MarketStatistics:
     lines: tuple[LineStatistics, ...]
     published: int
     """Market data events handed to the feed."""
+    errors: Mapping[str, int]
+    """Errors by kind, in the words of ``kraken-engine errors``."""
+    unknown_errors: Mapping[str, int]
+    """Those of them that are in no table, by name; each was told and survived."""
 
     @property
     def frames(self) -> int:
@@ -146,7 +150,13 @@ class Market:
 
     def statistics(self) -> MarketStatistics:
         """Return the counters of all lines."""
-        return MarketStatistics(lines=self._pool.statistics(), published=self._publisher.published)
+        desk = self._pool.desk
+        return MarketStatistics(
+            lines=self._pool.statistics(),
+            published=self._publisher.published,
+            errors={str(kind): count for kind, count in desk.counts.items()},
+            unknown_errors=dict(desk.unknown),
+        )
 
     def kpis(self) -> dict[str, float]:
         """Return the six key figures by name (percent, per second, per minute, milliseconds, counts)."""

@@ -20,6 +20,7 @@ import trio
 
 from kraken_engine.config import Config
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
+from kraken_engine.control.error_actions import ErrorDesk
 from kraken_engine.control.placement import Placement
 from kraken_engine.errors import LineError, UsageError
 from kraken_engine.model import Instrument
@@ -72,6 +73,8 @@ class Pool:
     ) -> None:  # fmt: skip
         self.instruments: dict[str, Instrument] = {}
         """Every tradable pair by symbol."""
+        self.desk = ErrorDesk()
+        """Decides about the errors of all lines, and counts them."""
         self.ready = trio.Event()
         """Some line has brought the list of instruments."""
         self._config = config
@@ -213,6 +216,7 @@ class Pool:
             config=self._config,
             outlet=outlet,
             kpis=self._kpis,
+            desk=self.desk,
             instruments=self.instruments,
             shared=self._shared,
             on_instruments=self.ready.set,

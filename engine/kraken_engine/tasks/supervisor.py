@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
+from kraken_engine.control.error_actions import Where
 from kraken_engine.normalise.events import LineDown
 from kraken_engine.tasks.line import Line
 from kraken_engine.tasks.session import run_session
@@ -29,6 +30,8 @@ async def run_line(line: Line, budget: ConnectBudget, log: ConnectLog | None = N
         if log is not None:
             await log.append(line.runtime.clock.wall_ns())
         reason = await run_session(line)
+        # Whatever ended it, another connection is what a supervisor can do about it.
+        line.desk.decide(reason, Where(line=line.name))
         line.disconnected(str(reason))
         pause_s = backoff.failed(now=line.now(), floor_s=backoff.floor_s(reason))
         pause_s += budget.reserve(now=line.now() + pause_s, immediate=pause_s == 0.0)
