@@ -20,7 +20,7 @@ from kraken_engine.sim.network import RESOLVE_S, Dialing, ResolverFault
 from kraken_engine.sim.plan import Apply, Fault
 from kraken_engine.sim.world import Corrupted, World
 
-__all__ = ["FAULTS", "LASTS_S"]
+__all__ = ["FAULTS", "LASTS_S", "Hook"]
 
 Hook = Callable[[World, Fault], Awaitable[None]]
 
