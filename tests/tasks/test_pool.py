@@ -25,6 +25,7 @@ from kraken_engine import (
     MarketEvent,
     Resync,
     Rotated,
+    Silent,
     Stale,
     Ticker,
     TickerUpdate,
@@ -38,7 +39,7 @@ from kraken_engine.errors import LineError
 from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.world import World, WorldSettings, open_world
 
-TWO_LINES = WorldSettings(symbols=3, rate=40.0, config=Config())
+TWO_LINES = WorldSettings(symbols=3, rate=15.0, config=Config())
 
 Scenario = Callable[[World, Market, "Reader"], Awaitable[None]]
 
@@ -230,3 +231,60 @@ def test_with_a_redundancy_of_one_the_streams_are_spread_over_the_lines() -> Non
         reader.check_complete()
 
     in_world(scenario, attrs.evolve(TWO_LINES, config=Config(pool=PoolSettings(redundancy=1))))
+
+
+@pytest.mark.parametrize("channel", ["book", "trade", "ticker"])
+def test_a_subscription_that_falls_mute_on_one_line_is_asked_for_anew_there_and_readers_notice_nothing(
+    channel: str,
+) -> None:
+    async def scenario(world: World, market: Market, reader: Reader) -> None:
+        symbol, session = world.exchange.symbols[0], next(iter(world.exchange.sessions))
+        mute = {"symbol": symbol, "channel": channel, "session": session, "seconds": 500.0}
+        began = trio.current_time()
+        world.exchange.faults.apply("silence", mute, began)
+        await trio.sleep(30)
+        silent = reader.of(Silent)
+        assert {(one.channel, one.symbol) for one in silent} == {(channel, symbol)}
+        assert [one.remedy for one in silent[:2]] == ["resubscribe"] * 2, "all lines carry it: there is none to move to"
+        assert reader.interruptions() == []
+        reader.check_complete()
+
+    in_world(scenario)
+
+
+def test_a_line_that_only_sends_heartbeats_is_replaced_within_the_promised_time() -> None:
+    async def scenario(world: World, market: Market, reader: Reader) -> None:
+        session = next(iter(world.exchange.sessions))
+        mute = {"session": session, "kind": "data", "seconds": 500.0}
+        world.exchange.faults.apply("silence", mute, trio.current_time())
+        began = trio.current_time()
+        await trio.sleep(15)
+        (replaced,) = reader.of(Silent)
+        assert replaced.remedy == "replace"
+        assert replaced.at_s - began < 3.5
+        assert reader.interruptions() == []
+        assert len(reader.of(LineDown)) == 1
+        reader.check_complete()
+
+    in_world(scenario)
+
+
+def test_a_mute_subscription_moves_to_a_line_that_does_not_carry_it() -> None:
+    async def scenario(world: World, market: Market, reader: Reader) -> None:
+        symbol = world.exchange.symbols[0]
+        carrying = [name for name, keys in market.pool.places().items() if ("book", symbol) in keys]
+        assert len(carrying) == 2
+        session = next(
+            one.id for one in world.exchange.sessions.values() if ("book", symbol, None) in one.subscriptions
+        )
+        mute = {"symbol": symbol, "channel": "book", "session": session, "seconds": 500.0}
+        world.exchange.faults.apply("silence", mute, trio.current_time())
+        await trio.sleep(20)
+        assert [one.remedy for one in reader.of(Silent)] == ["resubscribe", "move"]
+        moved = [name for name, keys in market.pool.places().items() if ("book", symbol) in keys]
+        assert len(moved) == 2
+        assert moved != carrying
+        assert reader.interruptions() == []
+        reader.check_complete()
+
+    in_world(scenario, attrs.evolve(TWO_LINES, config=Config(pool=PoolSettings(max_connections=4))))

@@ -37,6 +37,7 @@ __all__ = [
     "Refused",
     "Resync",
     "Rotated",
+    "Silent",
     "SourceChanged",
     "Stale",
     "TickerUpdate",
@@ -270,6 +271,20 @@ class Rotated(Notice):
     generation: int
     """Counts the lines that have had this place, from 1."""
     reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Silent(Notice):
+    """One subscription of one line brings nothing though another line does; readers have the stream from there.
+
+    ``remedy`` is what is done about it: ``resubscribe``, ``move`` to another line, or ``replace`` the connection.
+    """
+
+    line: str
+    channel: str
+    symbol: str | None
+    reason: str
+    remedy: str
 
 
 @attrs.frozen(kw_only=True)

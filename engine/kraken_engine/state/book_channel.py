@@ -120,6 +120,12 @@ class BookChannel:
         found = self._syncs.get(str(key[1]))
         return None if found is None else found[1].progress
 
+    def is_dated(self, key: StreamKey) -> bool:
+        """Return whether that is when something happened, and not when a snapshot was made."""
+        found = self._syncs.get(str(key[1]))
+        replica = None if found is None else found[1].replica
+        return replica is not None and replica.is_dated
+
     def origin(self, key: StreamKey) -> object:
         """Return what the newest book of ``key`` was made from: by its identity, states of one origin are in order."""
         found = self._syncs.get(str(key[1]))

@@ -55,10 +55,11 @@ class BookLog:
     """
 
     __slots__ = (
-        "_entries", "_first", "_marks", "_origin_data", "head", "members", "origin", "position", "strangers", "witness",
+        "_entries", "_first", "_marks", "_origin_data", "_origin_is_snapshot",
+        "head", "members", "origin", "position", "strangers", "witness",
     )  # fmt: skip
 
-    def __init__(self, head: OrderBook, data: BookData, origin: int) -> None:
+    def __init__(self, head: OrderBook, data: BookData, origin: int, *, snapshot: bool) -> None:
         self.head = head
         """The book at :attr:`position`."""
         self.origin = origin
@@ -69,6 +70,7 @@ class BookLog:
         self.strangers: dict[BookLog, None] = {}
         """Logs known to differ in levels that no checksum covers."""
         self._origin_data = data
+        self._origin_is_snapshot = snapshot
         self._entries: list[BookData] = []
         self._first = 1
         """Position of the first of the entries."""
@@ -78,6 +80,10 @@ class BookLog:
     def message(self, position: int) -> BookData:
         """Return the message that made the state at ``position``, which is among those kept."""
         return self._entries[position - self._first] if position >= self._first else self._origin_data
+
+    def is_update(self, position: int) -> bool:
+        """Return whether the message of ``position`` is an update: only these surely say when something happened."""
+        return position >= self._first or not self._origin_is_snapshot
 
     def at(self, position: int) -> OrderBook:
         """Return a copy of the book as it was at ``position``, which is not before the oldest mark."""
@@ -127,7 +133,8 @@ class BookLog:
             del self._marks[:spare]
             oldest = self._marks[0][0]
             # The entry that made the oldest marked state is kept: it says when that was.
-            self._origin_data = self.message(oldest)
+            if oldest >= self._first:
+                self._origin_data, self._origin_is_snapshot = self.message(oldest), False
             del self._entries[: oldest + 1 - self._first]
             self._first = oldest + 1
 
@@ -145,12 +152,16 @@ class SharedBook:
         """How often two lines differed in levels that no checksum covers."""
         self._origins = 0
 
-    def begin(self, replica: Replica, book: OrderBook, data: BookData, origin: int | None = None) -> BookLog:
-        """Return a new log for ``replica`` alone, whose first state is ``book``, made by ``data``."""
+    def begin(self, replica: Replica, book: OrderBook, data: BookData, origin: BookLog | None = None) -> BookLog:
+        """Return a new log for ``replica`` alone, whose first state is ``book``, made by ``data``.
+
+        That is a snapshot, or the message that ``replica`` brought last in the log ``origin``.
+        """
         if origin is None:
             self._origins += 1
-            origin = self._origins
-        log = BookLog(book, data, origin)
+            log = BookLog(book, data, self._origins, snapshot=True)
+        else:
+            log = BookLog(book, data, origin.origin, snapshot=not origin.is_update(replica.cursor))
         log.members[replica] = None
         self.logs.append(log)
         return log
@@ -249,8 +260,13 @@ class Replica:
 
     @property
     def venue_time(self) -> str | None:
-        """The venue's time of the last message this line brought."""
+        """The venue's time of the last message this line brought, if it has a book and its server tells times."""
         return None if self.log is None else self.log.message(self.cursor).timestamp
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether :attr:`venue_time` surely is when something happened, not when a snapshot was made."""
+        return self.log is not None and self.log.is_update(self.cursor)
 
     def expect_precision(self, price_decimals: int, qty_decimals: int) -> None:
         """Say what the instrument says; holds from the next snapshot on."""
@@ -308,7 +324,7 @@ class Replica:
         assert old is not None
         book, data = old.at(self.cursor), old.message(self.cursor)
         self.clear()
-        self.log = log = self.shared.begin(self, book, data, old.origin)
+        self.log = log = self.shared.begin(self, book, data, old)
         self.cursor = 0
         return log
 

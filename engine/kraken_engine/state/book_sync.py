@@ -186,8 +186,9 @@ class BookSync:
 
     @property
     def progress(self) -> str | None:
-        """The venue's time of the last message this line brought, verified; None: it has no book."""
-        return None if self.replica is None else self.replica.venue_time
+        """The venue's time of the last message this line brought, verified; None: it has no book, or no times."""
+        time = None if self.replica is None else self.replica.venue_time
+        return None if time is None else time.rstrip("Z")
 
     def passes(self, data: BookData, *, now: float) -> bool:
         """Return whether ``data``, the very object another line brought, is all this line was to bring next.

@@ -71,6 +71,10 @@ class ChannelView(Protocol):
         """Return how far this line has come with a stream on its present connection; None: nowhere, or unknown."""
         ...
 
+    def is_dated(self, key: StreamKey) -> bool:
+        """Return whether other lines can be measured by :meth:`progress`: a snapshot's time may be that of asking."""
+        ...
+
     def lose(self, why: str, *, now: float, symbol: str | None = None, line_down: bool = False) -> list[Outcome]:
         """Note that messages of ``symbol`` (None: of any symbol) may be missing.
 
@@ -104,6 +108,8 @@ class SimpleChannel(abc.ABC, Generic[S]):
     unsubscribed: int = attrs.field(default=0, init=False)
     last_reject: DecodeError | None = attrs.field(default=None, init=False)
     _brought: dict[StreamKey, Progress] = attrs.field(factory=dict[StreamKey, Progress], init=False)
+    _undated: dict[StreamKey, None] = attrs.field(factory=dict[StreamKey, None], init=False)
+    """Streams of which a snapshot came last."""
     _loud: dict[StreamKey, None] = attrs.field(factory=dict[StreamKey, None], init=False)
     _streams: dict[StreamKey, S] = attrs.field(factory=dict[StreamKey, S], init=False)
 
@@ -119,6 +125,7 @@ class SimpleChannel(abc.ABC, Generic[S]):
         """Ignore messages of this stream from now on."""
         self._streams.pop(key, None)
         self._brought.pop(key, None)
+        self._undated.pop(key, None)
         self._loud.pop(key, None)
 
     def passes(self, message: Any, *, now: float) -> bool:  # noqa: ARG002 - channels differ
@@ -135,6 +142,10 @@ class SimpleChannel(abc.ABC, Generic[S]):
     def progress(self, key: StreamKey) -> Progress | None:
         """Return how far this line has come with a stream."""
         return self._brought.get(key)
+
+    def is_dated(self, key: StreamKey) -> bool:
+        """Return whether an update came last."""
+        return key not in self._undated
 
     def lose(self, why: str, *, now: float, symbol: str | None = None, line_down: bool = False) -> list[Outcome]:
         """Ask anew: the venue answers a fresh subscription with the present state."""

@@ -74,7 +74,11 @@ class TickerChannel(SimpleChannel[LatestTicker]):
                 self.unsubscribed += 1
             else:
                 if update.venue_time is not None:
-                    self._brought[key] = update.venue_time
+                    self._brought[key] = update.venue_time.rstrip("Z")
+                    if message.type == "snapshot":
+                        self._undated[key] = None
+                    else:
+                        self._undated.pop(key, None)
                 for event in latest.receive(update, now=received_s):
                     outcomes.append((key, event))
                     self.shared[key] = update.data
@@ -94,7 +98,8 @@ class TickerChannel(SimpleChannel[LatestTicker]):
         if self.shared.get(key) is not data or key in self._loud or key not in self._streams:
             return False
         if data.timestamp is not None:
-            self._brought[key] = data.timestamp
+            self._brought[key] = data.timestamp.rstrip("Z")
+            self._undated.pop(key, None)
         return True
 
 

@@ -114,6 +114,8 @@ class Line(abc.ABC):
     """Decides about errors, and counts them; one for all lines."""
     prepare: Callable[[], Awaitable[None]] | None = None
     """Called before each attempt to connect (for a token, say). A ``LineError`` of its own is a failed attempt."""
+    heard_s: float = attrs.field(default=0.0, init=False)
+    """When bytes of the peer were read last."""
     counters: LineCounters = attrs.field(factory=LineCounters, init=False)
     last_frame_s: float = attrs.field(default=-math.inf, init=False)
     """When the last frame was read, on whatever connection (monotonic)."""

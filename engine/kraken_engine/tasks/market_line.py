@@ -27,11 +27,12 @@ from kraken_engine.model import Instrument
 from kraken_engine.normalise.events import Event, InstrumentUpdate, VenueStatus
 from kraken_engine.normalise.instruments import venue_status
 from kraken_engine.state.book_channel import BookChannel
-from kraken_engine.state.channel_view import ChannelView, Outcome, Progress
+from kraken_engine.state.channel_view import ChannelView, Outcome
 from kraken_engine.state.channels import CandleChannel, InstrumentChannel, Shared, TickerChannel
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.junk import Junk
-from kraken_engine.state.subscriptions import SubscriptionKey
+from kraken_engine.state.stream_watch import Report
+from kraken_engine.state.subscriptions import SubscriptionKey, SubscriptionStatus
 from kraken_engine.state.suspects import Suspects
 from kraken_engine.state.trade_channel import MergedTradeChannel, TradeChannel
 from kraken_engine.tasks.line import Batch, Line, Port, Reader
@@ -103,9 +104,26 @@ class MarketLine(Line):
         """Tell, or do not tell, of what another line brought first."""
         self.views[str(key[0])].speak_up(key, loud=loud)
 
-    def progress(self, key: StreamKey) -> Progress | None:
-        """Return how far this line has come with a stream on its present connection."""
-        return self.views[str(key[0])].progress(key)
+    def report(self, key: StreamKey) -> Report | None:
+        """Return how this line stands with a stream; None: nothing can be expected of it now."""
+        subscription = self._wanted.get(key)
+        if subscription is None or not self.up or self.late is not None:
+            return None
+        status = self.subscriptions.status(subscription)
+        if status is SubscriptionStatus.LIVE:
+            view = self.views[subscription.channel]
+            return Report(view.progress(key), is_dated=view.is_dated(key), heard_s=self.heard_s)
+        return Report(None, awaited=True, heard_s=self.heard_s) if status is SubscriptionStatus.ACKED else None
+
+    def replace_connection(self, why: str) -> None:
+        """End the present connection; the supervisor makes another."""
+        if self._port is not None:
+            self._port.end(LineError(f"{self.name}: {why}"))
+
+    def ask_anew(self, key: StreamKey) -> None:
+        """Subscribe anew to one stream, on this connection."""
+        if self._port is not None:
+            self._port.again(key)
 
     def open_reader(self, port: Port) -> Reader:
         """Return what reads the frames of a new connection."""

@@ -25,12 +25,13 @@ from kraken_engine.control.placement import Placement
 from kraken_engine.errors import LineError, UsageError
 from kraken_engine.model import Instrument
 from kraken_engine.monitor.kpis import Kpis
-from kraken_engine.normalise.events import Rotated
+from kraken_engine.normalise.events import Rotated, Silent
 from kraken_engine.runtime import Runtime
 from kraken_engine.state.arbitration import Arbiter, Member
 from kraken_engine.state.channels import Shared
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.outlet import Outlet
+from kraken_engine.state.stream_watch import Mute, Remedy, Report, StreamWatch
 from kraken_engine.state.subscriptions import SubscriptionKey
 from kraken_engine.tasks.line_statistics import LineStatistics
 from kraken_engine.tasks.market_line import MarketLine
@@ -198,10 +199,51 @@ class Pool:
 
     async def _run_watch(self, arbiter: Arbiter) -> None:
         """Do what time alone decides between lines."""
+        watch = StreamWatch(self._config.pool)
         while True:
             await trio.sleep(self._config.pool.watch_s)
-            arbiter.tick(now=self._runtime.clock.now())
+            now = self._runtime.clock.now()
+            arbiter.tick(now=now)
+            for mute in watch.look(self._reports(), now=now):
+                self._heal(mute, now)
             self._publisher.flush()
+
+    def _reports(self) -> dict[StreamKey, dict[str, Report]]:
+        """Return how each line stands with each stream that has one; instruments are too quiet to compare."""
+        reports: dict[StreamKey, dict[str, Report]] = {}
+        for name, place in self._places.items():
+            line = place.line
+            for key in line.wanted():
+                report = line.report(key) if key != INSTRUMENTS else None
+                if report is not None:
+                    reports.setdefault(key, {})[name] = report
+        return reports
+
+    def _heal(self, mute: Mute, now: float) -> None:
+        place, key = self._places[mute.line], mute.key
+        remedy = mute.remedy
+        if remedy is Remedy.REPLACE:
+            place.line.replace_connection(mute.why)
+        elif remedy is Remedy.RESUBSCRIBE or not self._move(mute.line, key):
+            remedy = Remedy.RESUBSCRIBE
+            place.line.ask_anew(key)
+        channel = str(key[0])
+        symbol = str(key[1]) if len(key) > 1 else None
+        self._publisher.announce(
+            Silent(at_s=now, line=mute.line, channel=channel, symbol=symbol, reason=mute.why, remedy=remedy.value)
+        )
+
+    def _move(self, away_from: str, key: StreamKey) -> bool:
+        """Bring a stream on another line instead of the one where it is mute; return whether there was one."""
+        subscription = self._places[away_from].line.wanted().get(key)
+        name = None if subscription is None else self._placement.move(key, away_from)
+        if subscription is None or name is None:
+            return False
+        for line in self._places[name].lines():
+            self._want(line, key, subscription)
+        for line in self._places[away_from].lines():
+            line.drop(key, subscription)
+        return True
 
     # -- lines
 

@@ -193,6 +193,7 @@ class Session:
         line.last_frame_s = received_s
         line.counters.reads += 1
         line.counters.frames += len(frames)
+        line.heard_s = received_s
         if not self._greeted:
             self._greeted = True
             self.liveness.connected(now=received_s)
