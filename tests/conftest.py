@@ -11,7 +11,10 @@ Every test runs under the eyes of :mod:`tests.canaries`: forty secrets that must
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from tests.canaries import (  # noqa: F401 - hooks and fixtures, found by their names
     canary_keys,
@@ -30,3 +33,16 @@ settings.register_profile(
     "deep", deadline=None, print_blob=True, max_examples=10_000, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "kraken-engine"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def locks_of_this_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Let the locks of keys be those of this process: test runs side by side may use the same key."""
+    directory = tmp_path_factory.mktemp("locks")
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(directory)
+    yield directory
+    if before is None:
+        del os.environ["XDG_RUNTIME_DIR"]
+    else:
+        os.environ["XDG_RUNTIME_DIR"] = before

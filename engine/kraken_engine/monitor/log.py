@@ -24,7 +24,18 @@ import attrs
 import structlog
 
 from kraken_engine.errors import Stale
-from kraken_engine.normalise.events import Event, LineDown, LineUp, Notice, Refused, Resync, SourceChanged, VenueStatus
+from kraken_engine.normalise.events import (
+    Event,
+    LineDown,
+    LineUp,
+    MarketEvent,
+    Notice,
+    Refused,
+    Resync,
+    SourceChanged,
+    StoreNotice,
+    VenueStatus,
+)
 from kraken_engine.runtime import error_lines
 from kraken_engine.secret import HIDDEN, redacted
 
@@ -106,10 +117,12 @@ def log_event(log: structlog.stdlib.BoundLogger, event: Event) -> None:
     Lines going down, alarms and refusals are warnings; lines coming up, sources and states of the venue are
     information; what happens to single symbols is for debugging, and market data is never logged.
     """
+    if isinstance(event, MarketEvent):
+        return
     match event:
-        case LineDown() | Refused(final=True) | Resync(alarm=True):
+        case LineDown() | Refused(final=True) | Resync(alarm=True) | StoreNotice(failing=True):
             log.warning(_name(event), **_fields(event))
-        case LineUp() | SourceChanged() | VenueStatus():
+        case LineUp() | SourceChanged() | StoreNotice() | VenueStatus():
             log.info(_name(event), **_fields(event))
         case Notice():
             log.debug(_name(event), **_fields(event))

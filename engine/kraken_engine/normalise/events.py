@@ -40,6 +40,7 @@ __all__ = [
     "Silent",
     "SourceChanged",
     "Stale",
+    "StoreNotice",
     "TickerUpdate",
     "Trade",
     "TradeGap",
@@ -331,6 +332,18 @@ class CircuitChanged(Notice):
     """``public``, or the name of the account."""
     state: str
     retry_in_s: float
+
+
+@attrs.frozen(kw_only=True)
+class StoreNotice(Notice):
+    """Something about the state directory that whoever runs the engine should know.
+
+    ``failing``: writes fail from here on, for the reason in ``what``, until a notice that is not ``failing``. Market
+    data goes on; signed calls are refused rather than sent with a nonce that may not be remembered.
+    """
+
+    what: str
+    failing: bool
 
 
 @attrs.frozen(kw_only=True)

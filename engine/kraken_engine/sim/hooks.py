@@ -23,6 +23,7 @@ from kraken_engine.sim.world import Corrupted, World
 __all__ = ["FAULTS", "LASTS_S", "Hook"]
 
 Hook = Callable[[World, Fault], Awaitable[None]]
+"""What a kind of fault does to a world."""
 
 LASTS_S: Final = "for_s"
 """The parameter that says how long a fault lasts; it is never one of the venue's own commands."""

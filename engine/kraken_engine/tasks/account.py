@@ -44,6 +44,7 @@ from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.gap_closure import History
 from kraken_engine.store.api_keys import load_api_key, load_emergency_key
 from kraken_engine.store.database import Store
+from kraken_engine.store.locks import hold_key
 from kraken_engine.tasks.auth_refresher import open_auth_refresher
 from kraken_engine.tasks.market import Market
 from kraken_engine.tasks.private_line import PrivateLine
@@ -80,6 +81,7 @@ async def open_account(
 
     Raises:
         ConfigError: the keys cannot work.
+        StoreLocked: another engine on this machine uses one of them; it is named.
         UsageError: the market has an open account of that name.
         EngineFailed: a background task failed; the body was cancelled.
     """
@@ -88,6 +90,10 @@ async def open_account(
         raise UsageError(f"open_account: an account called {shown(settings.name)} is open already")
     key, emergency_key = _keys(settings, market)
     async with AsyncExitStack() as stack:
+        for held in (key, emergency_key):
+            if held is not None and held.key != Secret(TEST_KEY):  # that one is everybody's
+                place = "no state directory" if store is None else f"state directory {store.directory}"
+                stack.enter_context(hold_key(runtime, held.fingerprint, f"account {settings.name}, {place}"))
         if public is None:
             public = await stack.enter_async_context(open_public_rest(config, runtime, notify=publisher.announce))
         rest = await stack.enter_async_context(
@@ -139,7 +145,7 @@ async def open_account(
         leave = publisher.host(settings.name, parts.greet)
         try:
             async with open_background(f"account {settings.name}") as nursery:
-                nursery.start_soon(run_line, line, market.budget)
+                nursery.start_soon(run_line, line, market.budget, market.connect_log)
                 nursery.start_soon(parts.run_questions)
                 nursery.start_soon(parts.journal.run)
                 nursery.start_soon(parts.run_reached)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 from typing import final
 
+import attrs
+
 from kraken_engine.config import AccountSettings, Config
 from kraken_engine.feed.feed import Feed
+from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.topics import Health
 from kraken_engine.model import Instrument
-from kraken_engine.runtime import Runtime
-from kraken_engine.store.database import open_store
+from kraken_engine.monitor.log import log_event, logger
+from kraken_engine.normalise.events import StoreNotice
+from kraken_engine.runtime import Clock, Runtime, real_runtime
+from kraken_engine.store.database import Store, open_store
 from kraken_engine.tasks.account import open_account
 from kraken_engine.tasks.market import Market, open_market
 from kraken_engine.tasks.rest import open_public_rest
@@ -25,9 +30,11 @@ __all__ = ["Engine", "open_engine"]
 class Engine:
     """An open engine; made by :func:`open_engine`."""
 
-    def __init__(self, market: Market, accounts: Mapping[str, Account]) -> None:
+    def __init__(self, market: Market, accounts: Mapping[str, Account], store: Store | None = None) -> None:
         self.market = market
         """The market data part, with its statistics and key figures."""
+        self.store = store
+        """What survives a restart; None without a state directory."""
         self.accounts = MappingProxyType(dict(accounts))
         """The accounts of the configuration by name; each says for itself whether it is in step with the venue."""
 
@@ -53,20 +60,27 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
 
     A simulated configuration without accounts has the venue's test account, called ``main``. Accounts become live by
     themselves; one that cannot (a dead key, say) says why and touches no other. Arguments and errors are those of
-    :func:`open_market` and :func:`~kraken_engine.tasks.account.open_account`.
+    :func:`open_market`, :func:`~kraken_engine.tasks.account.open_account` and, with a state directory,
+    :func:`~kraken_engine.store.database.open_store`.
     """
+    runtime = runtime or real_runtime()
     async with AsyncExitStack() as stack:
-        market = await stack.enter_async_context(open_market(config, runtime=runtime))
+        disk = _DiskNews(runtime.clock)
+        store: Store | None = None
+        if config.state_dir is not None:
+            store = await stack.enter_async_context(
+                open_store(runtime, config.state_dir, settings=config.store, on_trouble=disk.trouble)
+            )
+        # The embedded venue bans nobody: attempts at it do not count for the real one.
+        connect_log = None if store is None or config.venue is not None else store.connects
+        market = await stack.enter_async_context(open_market(config, runtime=runtime, connect_log=connect_log))
+        disk.publisher = market.publisher
+        disk.found(() if store is None else store.opened.notes)
         settings = dict(config.accounts)
         if config.venue is not None and not settings:
             settings["main"] = AccountSettings(tier="intermediate")
         accounts: dict[str, Account] = {}
         if settings:
-            store = None
-            if config.state_dir is not None:
-                store = await stack.enter_async_context(
-                    open_store(market.runtime, config.state_dir, settings=config.store)
-                )
             public = await stack.enter_async_context(
                 open_public_rest(market.config, market.runtime, notify=market.publisher.announce)
             )
@@ -74,4 +88,30 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
                 accounts[name] = await stack.enter_async_context(
                     open_account(account, market, store=store, public=public)
                 )
-        yield Engine(market, accounts)
+        yield Engine(market, accounts, store)
+
+
+@attrs.define(eq=False)
+class _DiskNews:
+    """Tells readers of the health topic, and the log, how the state directory is doing."""
+
+    clock: Clock
+    publisher: Publisher | None = None
+    """None before there is a market; then the log alone is told."""
+
+    def found(self, notes: Sequence[str]) -> None:
+        """Tell what opening the store found."""
+        for note in notes:
+            self._tell(note, failing=False)
+
+    def trouble(self, what: str | None) -> None:
+        """Tell that writes began to fail, and with what, or that they succeed again."""
+        self._tell("writes succeed again" if what is None else what, failing=what is not None)
+
+    def _tell(self, what: str, *, failing: bool) -> None:
+        notice = StoreNotice(at_s=self.clock.now(), what=what, failing=failing)
+        if self.publisher is None:
+            log_event(logger("store"), notice)
+        else:  # which is heard by the log, too
+            self.publisher.announce(notice)
+            self.publisher.flush()

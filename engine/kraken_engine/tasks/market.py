@@ -103,6 +103,7 @@ class Market:
         config: Config,
         runtime: Runtime,
         budget: ConnectBudget,
+        connect_log: ConnectLog | None,
         venue: VenueServer | None,
     ) -> None:
         self.feed = feed
@@ -118,7 +119,9 @@ class Market:
         self.runtime = runtime
         """The world it runs in."""
         self.budget = budget
-        """Attempts to connect, over all lines: those of accounts, too."""
+        """Attempts to connect, over all lines: those of accounts, too ..."""
+        self.connect_log = connect_log
+        """... and across restarts, if they are remembered."""
         self.counted = kpis
         """What all lines report to."""
         self._publisher = publisher
@@ -207,7 +210,7 @@ async def _open_market(
         client_context(config.wire, runtime.files)  # an unusable certificate is a mistake now, not a failing line later
     publisher = Publisher()
     log = logger("market")
-    if log.isEnabledFor(logging.INFO):  # else nobody pays for it: market data passes here as well
+    if log.isEnabledFor(logging.WARNING):  # else nobody pays for it: market data passes here as well
         publisher.observe(lambda _, event: log_event(log, event))
     kpis = Kpis(now=runtime.clock.now())
     continuity = Continuity(settings=config.failover, publisher=publisher, clock=runtime.clock, kpis=kpis)
@@ -253,6 +256,7 @@ async def _open_market(
                 config=config,
                 runtime=runtime,
                 budget=budget,
+                connect_log=connect_log,
                 venue=venue,
             )
     finally:
