@@ -14,9 +14,12 @@ from typing import cast
 
 from cyclopts import App, CycloptsError
 
+from kraken_engine.cli.balances import balances
 from kraken_engine.cli.demo import demo
 from kraken_engine.cli.doctor import doctor
 from kraken_engine.cli.errors import errors
+from kraken_engine.cli.fills import fills
+from kraken_engine.cli.orders import orders
 from kraken_engine.cli.output import OutputFailed
 from kraken_engine.cli.replay import replay
 from kraken_engine.cli.sim import sim
@@ -49,7 +52,7 @@ app = App(
     exit_on_error=False,
     suppress_keyboard_interrupt=False,
 )
-for _command in (demo, venue, watch, replay, sim, doctor, errors):
+for _command in (demo, venue, watch, balances, orders, fills, replay, sim, doctor, errors):
     app.command(_command)
 
 

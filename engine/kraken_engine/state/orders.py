@@ -225,7 +225,7 @@ def opened(report: ExecutionReport, *, external: bool) -> Order:
     trade = report.exec_type is ExecType.TRADE
     if trade and report.order_qty is None and report.cash_order_qty is None:
         raise Inconsistency(f"{report.order_id}: fill {report.exec_id} of an order that is not known")
-    cum_qty = report.cum_qty or _ZERO
+    cum_qty = _ZERO if report.cum_qty is None else report.cum_qty
     before = minus(cum_qty, report.last_qty or _ZERO) if trade else cum_qty
     status = OrderStatus.PENDING_NEW if trade else report.status or _IMPLIED.get(report.exec_type, OrderStatus.NEW)
     order = Order(

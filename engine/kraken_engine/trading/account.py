@@ -161,6 +161,14 @@ class Account:
         """
         return FillStream(self._journal, consumer, since)
 
+    async def last_fill(self) -> int:
+        """Return the number of the last fill on record; 0 if there is none.
+
+        Raises:
+            StoreError: it could not be read.
+        """
+        return await self._journal.record.last()
+
     def statistics(self) -> AccountStatistics:
         """Return the counters of the account."""
         return self._statistics()
