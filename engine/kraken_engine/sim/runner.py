@@ -13,6 +13,7 @@ import attrs
 
 from kraken_engine.errors import EngineError, UsageError
 from kraken_engine.runtime import real_runtime
+from kraken_engine.sim.account_scenario import PRIVATE_FAULTS, AccountScenario
 from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.failures import SimulationError, Violation, unwrapped
 from kraken_engine.sim.hooks import FAULTS
@@ -21,7 +22,10 @@ from kraken_engine.sim.plan import Catalogue, Fault, Plan, draw_plan
 from kraken_engine.sim.scenario import AROUND_S, Scenario
 from kraken_engine.sim.world import WorldSettings, open_world
 
-__all__ = ["PROFILES", "Options", "Report", "plan_for", "simulate"]
+__all__ = ["PRIVATE", "PROFILES", "Options", "Report", "plan_for", "simulate"]
+
+PRIVATE = "private"
+"""The profile whose world has accounts in it, with judges and faults of their own."""
 
 PROFILES: Mapping[str, tuple[float, Sequence[str] | None]] = {
     "none": (0.0, ()),
@@ -30,6 +34,7 @@ PROFILES: Mapping[str, tuple[float, Sequence[str] | None]] = {
     "network": (8.0, [kind.name for kind in FAULTS.kinds if kind.place == "network"]),
     "venue": (12.0, [kind.name for kind in FAULTS.kinds if kind.place == "venue"]),
     "clock": (4.0, [kind.name for kind in FAULTS.kinds if kind.place == "clock"]),
+    "private": (6.0, None),
 }
 """Faults a minute on average, and which kinds (None: all), by name."""
 
@@ -73,7 +78,9 @@ class Report:
 def plan_for(seed: object, options: Options) -> Plan:
     """Return the faults that ``options`` mean for ``seed``."""
     faults_per_min, names = PROFILES[options.profile]
-    kinds: Catalogue = FAULTS if names is None else FAULTS.only(names)
+    kinds = _catalogue(options)
+    if names is not None:
+        kinds = kinds.only(names)
     return draw_plan(seed, options.minutes * 60, kinds, faults_per_min=faults_per_min)
 
 
@@ -85,13 +92,15 @@ def simulate(seed: object, plan: Plan | None = None, options: Options | None = N
     """
     options = options or Options()
     plan = plan_for(seed, options) if plan is None else plan
-    _check(plan)
+    kinds = _catalogue(options)
+    _check(plan, kinds)
     verdict = Verdict()
     found: dict[str, Any] = {}
 
     async def main() -> None:
         async with open_world(seed, options.settings) as world:
-            scenario = Scenario(world=world, plan=plan, faults=FAULTS, verdict=verdict)
+            make = AccountScenario if options.profile == PRIVATE else Scenario
+            scenario = make(world=world, plan=plan, faults=kinds, verdict=verdict)
             found.update(world=world, scenario=scenario)
             await scenario.run()
             found["virtual_s"] = world.clock.now() - world.slept_s
@@ -130,9 +139,13 @@ def _seconds(fault: Fault) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
-def _check(plan: Plan) -> None:
+def _catalogue(options: Options) -> Catalogue:
+    return PRIVATE_FAULTS if options.profile == PRIVATE else FAULTS
+
+
+def _check(plan: Plan, kinds: Catalogue) -> None:
     for fault in plan.faults:
-        FAULTS.kind(fault.kind)
+        kinds.kind(fault.kind)
 
 
 def _named(error: BaseException) -> tuple[str, str]:

@@ -102,6 +102,8 @@ class World:
     """When the machine last woke from sleep; what was due meanwhile could not be done."""
     slept_s: float = attrs.field(default=0.0, init=False)
     """How long it slept in all."""
+    aims_at_accounts: bool = attrs.field(default=False, init=False)
+    """Whether faults of the network are meant for the private lines rather than for those of the market."""
 
     @property
     def exchange(self) -> Exchange:
@@ -110,8 +112,8 @@ class World:
 
     @property
     def venue_address(self) -> str:
-        """``address:port`` of the venue's public WebSocket, as a target of network faults."""
-        endpoint = parse_endpoint(self.venue.ws_url)
+        """``address:port`` of the venue's WebSocket that faults of the network are meant for."""
+        endpoint = parse_endpoint(self.venue.ws_auth_url if self.aims_at_accounts else self.venue.ws_url)
         return f"{endpoint.host}:{endpoint.port}"
 
     @property
