@@ -26,7 +26,7 @@ SYMBOLS = 3
 RICH = attrs.evolve(
     TEST_ACCOUNT, name="rich", tier="pro", funds={"USD": "3000000", "BTC": "2", "ETH": "40", "SOL": "9"}
 )
-POOR = attrs.evolve(TEST_ACCOUNT, name="poor", keys=(), funds={"USD": "40.0001", "BTC": "0.00031"})
+POOR = attrs.evolve(TEST_ACCOUNT, name="poor", keys=(), funds={"USD": "900.0001", "BTC": "0.0099"})
 
 
 @attrs.define
@@ -80,12 +80,22 @@ class Trading(RuleBasedStateMachine):
         near = listing.flow.book.best(side)
         assert near is not None
         away = data.draw(st.integers(-300, 300))
+        pair = listing.pair
+        code = pair.quote.code if side == BID else pair.base.code
+        ledger = account.ledger
+        units = ledger.balance(code) if data.draw(st.booleans()) else ledger.available(code)
+        owned = Fraction(units, 10 ** ledger.asset(code).decimals)
+        lots = owned * 10**pair.qty_decimals
+        if side == BID:
+            lots = lots * 10**pair.price_decimals / (near + away)
+        # About as much as is owned, fees in or out, or some part of it.
+        share = data.draw(st.sampled_from([Fraction(1), Fraction(1000, 1003), Fraction(1000, 1004), Fraction(1, 3)]))
         post_only = kind == "limit" and data.draw(st.booleans())
         request = OrderRequest(
             pair=listing.pair,
             side=side,
             kind=kind,
-            qty=data.draw(st.integers(1, 20 * listing.pair.typical_lots)),
+            qty=max(1, int(lots * share) + data.draw(st.integers(-2, 2))),
             price=max(1, near + away) if kind == "limit" else None,
             post_only=post_only,
             time_in_force="GTC" if post_only or kind == "market" else data.draw(st.sampled_from(["GTC", "IOC", "FOK"])),
@@ -139,7 +149,7 @@ class Trading(RuleBasedStateMachine):
     @rule(data=st.data())
     def fill_out_of_turn(self, data: st.DataObject) -> None:
         order = data.draw(st.sampled_from(self.open_orders()))
-        qty = data.draw(st.integers(1, order.left))
+        qty = order.left if data.draw(st.booleans()) else data.draw(st.integers(1, order.left))
         filled = order.cum_qty
         self.exchange.private.desk.fill(order, qty, self.wall_ns)
         assert order.cum_qty == filled + qty

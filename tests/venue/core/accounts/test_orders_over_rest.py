@@ -142,6 +142,19 @@ def test_an_order_good_till_a_date_expires_then(caller: Caller) -> None:
     assert caller.call("QueryOrders", txid=txid)[txid]["status"] == "expired"
 
 
+def test_what_is_held_or_set_aside_for_fees_is_not_spent_twice() -> None:
+    caller = Caller(opened_with(attrs.evolve(TEST_ACCOUNT, funds={"USD": "1004", "BTC": "0.001"}), rate=1.0))
+    add(caller, "buy", "0.02", "50000")  # 1000 USD, and 4 for the fee
+    least: dict[str, Any] = {"pair": "XBTUSD", "ordertype": "limit", "volume": "0.00005"}
+    assert caller.error("AddOrder", type="buy", price="50000", **least) == "EOrder:Insufficient funds"
+    add(caller, "sell", "0.001", "90000")
+    assert caller.error("AddOrder", type="sell", price="90000", **least) == "EOrder:Insufficient funds"
+    (bought,) = (txid for txid, row in caller.call("OpenOrders")["open"].items() if row["descr"]["type"] == "buy")
+    assert caller.error("AmendOrder", txid=bought, order_qty="0.0201") == "EOrder:Insufficient funds"
+    caller.call("AmendOrder", txid=bought, order_qty="0.0199")
+    caller.call("AmendOrder", txid=bought, order_qty="0.02")
+
+
 def test_the_dead_mans_switch_cancels_everything_unless_it_is_set_anew(caller: Caller) -> None:
     txid = add(caller, "buy", "0.5", "60000")
     first = caller.call("CancelAllOrdersAfter", timeout="60")
