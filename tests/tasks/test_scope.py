@@ -91,3 +91,14 @@ async def test_leaving_the_block_ends_the_background() -> None:
         nursery.start_soon(background)
         await trio.testing.wait_all_tasks_blocked()
     assert ended.is_set()
+
+
+async def test_a_background_failure_is_told_though_the_body_had_a_nursery_of_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    with pytest.raises(EngineFailed, match="ZeroDivisionError: why"):
+        async with open_background("outside"), open_background("the market") as nursery:
+            nursery.start_soon(fail_after, 1, ZeroDivisionError("why"))
+            async with trio.open_nursery() as inside:
+                inside.start_soon(trio.sleep_forever)
+                await trio.sleep_forever()

@@ -44,7 +44,7 @@ def _verdict(what: str, group: BaseExceptionGroup[BaseException], body_error: Ba
     if rest is None:
         return group  # Only cancellations, from a scope outside: Trio takes them from here.
     background = rest.split(lambda error: error is body_error)[1]
-    if body_error is not None and not isinstance(body_error, trio.Cancelled):
+    if body_error is not None and not _is_cancellation(body_error):
         if background is not None:
             body_error.add_note(f"{what} failed in the background as well: {background!r}")
         return body_error
@@ -60,6 +60,13 @@ def _verdict(what: str, group: BaseExceptionGroup[BaseException], body_error: Ba
         failed = EngineFailed(f"{what} failed in the background: {_summary(background)}")
     failed.__cause__ = background
     return failed
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether this is nothing but a cancellation: of a body with a nursery of its own it comes as a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", error).split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)
 
 
 def _summary(group: BaseExceptionGroup[BaseException]) -> str:
