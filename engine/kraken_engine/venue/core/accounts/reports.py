@@ -74,18 +74,22 @@ def report(
                 "reason": _text(order.reason),
                 "amended": "true",
                 "order_qty": order.pair.qty_text(order.qty),
-                **_limit(order),
+                **dict(reversed(_limit(order).items())),
                 **_client_id(order),
                 "order_id": _text(order.id),
             }
-        case "canceled" | "expired":
-            reasons = {} if not order.reason else {"cancel_reason": _text(order.reason), "reason": _text(order.reason)}
-            fields = {"timestamp": stamp, **_state(order, exec_type), **_totals(order), **reasons}
-            fields["order_id"] = _text(order.id)
-        case "filled":
-            fields = {"timestamp": stamp, **_state(order, exec_type), **_totals(order), "order_id": _text(order.id)}
+        case "canceled" | "expired" | "filled":
+            reason = _text(order.reason)
+            fields = {
+                "timestamp": stamp,
+                **_state(order, exec_type),
+                **_totals(order),
+                **_client_id(order),
+                **({"cancel_reason": reason, "reason": reason} if order.reason else {}),
+                "order_id": _text(order.id),
+            }
         case _:
-            fields = {"timestamp": stamp, **_state(order, exec_type)}
+            fields = {"timestamp": stamp, **_state(order, exec_type), **_client_id(order)}
             if order.post_only:
                 fields["post_only"] = "true"
             fields["order_id"] = _text(order.id)
@@ -150,8 +154,11 @@ def ledger_update(entry: LedgerEntry, *, stamps: Stamps) -> str:
 
 def _whole(order: AccountOrder, exec_type: str) -> dict[str, str]:
     pair, request = order.pair, order.request
+    client_id = _client_id(order)
+    first = {} if "cl_ord_id" in client_id else client_id  # a reference number stands elsewhere, in recordings
     fields = {
         "order_id": _text(order.id),
+        **first,
         "symbol": _text(pair.symbol),
         "order_qty": pair.qty_text(order.qty),
         "cum_cost": _cost(pair, order.cum_turnover),
@@ -159,7 +166,7 @@ def _whole(order: AccountOrder, exec_type: str) -> dict[str, str]:
         "exec_type": _text(exec_type),
         "side": '"buy"' if order.buys else '"sell"',
         "order_type": _text(request.kind),
-        **_client_id(order),
+        **client_id,
         **_limit(order),
         "stop_price": pair.price_text(0),
         "order_status": _text(order.status.value),
@@ -172,7 +179,7 @@ def _whole(order: AccountOrder, exec_type: str) -> dict[str, str]:
 
 
 def _state(order: AccountOrder, exec_type: str) -> dict[str, str]:
-    return {"order_status": _text(order.status.value), "exec_type": _text(exec_type), **_client_id(order)}
+    return {"order_status": _text(order.status.value), "exec_type": _text(exec_type)}
 
 
 def _execution(fill: AccountFill) -> dict[str, str]:
