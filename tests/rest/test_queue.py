@@ -38,6 +38,7 @@ from kraken_engine.errors import (
 )
 from kraken_engine.normalise.events import CircuitChanged, Notice
 from kraken_engine.rest.operations import Group
+from kraken_engine.rest.queue import Attempt
 from kraken_engine.rest.sending import MemoryMarks
 from kraken_engine.tasks.rest import Rest, open_rest
 
@@ -628,6 +629,34 @@ async def test_the_limits_of_the_key_hold_calls_back_but_no_cancel_of_the_end(au
     balances = [seen.at_s - begin for seen in venue.seen if seen.name == "Balance"]
     assert sum(at <= 0.01 for at in balances) == 12  # 80 % of 15
     assert max(balances) > 3.0
+
+
+async def test_a_restart_takes_the_counter_to_be_as_full_as_it_may_be(autojump_clock: MockClock) -> None:
+    venue, marks = TinyVenue(), MemoryMarks()
+    sent: list[int] = []
+    for _ in range(3):
+        begin, before = trio.current_time(), len(venue.seen)
+        async with rest_of(venue, marks=marks, tier="starter") as rest, trio.open_nursery() as nursery:
+            for _ in range(14):
+                nursery.start_soon(outcome, rest.private.api_key_info)
+            await trio.sleep(0.01)
+            sent.append(len(venue.seen) - before)
+            nursery.cancel_scope.cancel()
+        assert trio.current_time() - begin < 1.0
+    assert sent == [12, 3, 3]  # 80 % of 15, and then the fifth that is left
+
+
+async def test_an_observer_is_told_of_every_attempt(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    attempts: list[Attempt] = []
+    async with rest_of(venue) as rest:
+        rest.private.observe(attempts.append)
+        venue.script["GetApiKeyInfo"] = [Drop()]
+        await rest.private.api_key_info()
+    assert [(attempt.call, attempt.number, attempt.error is None) for attempt in attempts] == [
+        (1, 1, False),
+        (1, 2, True),
+    ]
 
 
 async def test_an_answer_about_another_market_is_no_answer(autojump_clock: MockClock) -> None:

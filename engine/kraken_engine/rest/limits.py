@@ -5,15 +5,16 @@ Thin: the models are in :mod:`~kraken_engine.control.rest_limits`; here is which
 
 from __future__ import annotations
 
+import math
 from typing import Protocol, final
 
 import attrs
 
 from kraken_engine.control.call_queue import Urgency
-from kraken_engine.control.rest_limits import CallCounter, PublicPace
+from kraken_engine.control.rest_limits import CallCounter, PublicPace, RestTier
 from kraken_engine.rest.operations import Operation
 
-__all__ = ["AddressLimits", "KeyLimits", "Limits"]
+__all__ = ["AddressLimits", "KeyLimits", "Limits", "assumed_level"]
 
 
 class Limits(Protocol):
@@ -34,6 +35,16 @@ class Limits(Protocol):
     def refused(self, what: Operation, pair: str | None, *, sent_at: float, now: float) -> float:
         """Note that the venue found it one too many; return when another makes sense (monotonic)."""
         ...
+
+
+def assumed_level(tier: RestTier, buffer: float, idle_s: float) -> int:
+    """Return where to take the counter of a key to stand whose last call, by another process, was ``idle_s`` ago.
+
+    That process kept it below ``buffer``. What is left above, a restart may use at once: the calls that bring an
+    account back in step should not wait for a counter to drain that was perhaps never full.
+    """
+    usable = tier.limit * buffer
+    return max(0, math.ceil(2 * usable - tier.limit - idle_s * tier.decay_per_s))
 
 
 @final

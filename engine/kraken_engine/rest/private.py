@@ -29,7 +29,7 @@ from kraken_engine.normalise import rest_account as normalise
 from kraken_engine.normalise.rest_account import AssetBalance, RestFill, RestOrder, RestPosition
 from kraken_engine.rest.operations import Group, operation
 from kraken_engine.rest.public import PublicRest
-from kraken_engine.rest.queue import RestQueue, RestStatistics
+from kraken_engine.rest.queue import Attempt, RestQueue, RestStatistics
 from kraken_engine.rest.sending import Reply
 
 __all__ = ["ORDERS_PER_QUERY", "ROWS_PER_PAGE", "PrivateRest"]
@@ -68,6 +68,10 @@ class PrivateRest:
     def statistics(self) -> RestStatistics:
         """Return the counters of the calls of the key (not of the emergency key)."""
         return self._queue.statistics()
+
+    def observe(self, observer: Callable[[Attempt], None]) -> Callable[[], None]:
+        """Call ``observer`` for every attempt of the key that is over, until the returned function is called."""
+        return self._queue.observe(observer)
 
     async def balance(self, *, group: Group = Group.RECOVERY, timeout_s: float | None = None) -> dict[str, Decimal]:
         """Return totals by asset code."""

@@ -7,7 +7,7 @@ minute.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 import trio
@@ -23,7 +23,7 @@ from kraken_engine.normalise.events import InstrumentUpdate, TickerUpdate, Venue
 from kraken_engine.normalise.rest_market import CandleHistory, SpreadPoint, TradeHistory
 from kraken_engine.normalise.symbols import Symbols
 from kraken_engine.rest.operations import Group, operation
-from kraken_engine.rest.queue import RestQueue, RestStatistics
+from kraken_engine.rest.queue import Attempt, RestQueue, RestStatistics
 from kraken_engine.rest.sending import Reply
 from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.runtime import Clock
@@ -62,6 +62,10 @@ class PublicRest:
     def statistics(self) -> RestStatistics:
         """Return the counters of public calls."""
         return self._queue.statistics()
+
+    def observe(self, observer: Callable[[Attempt], None]) -> Callable[[], None]:
+        """Call ``observer`` for every attempt that is over, until the returned function is called; it must be quick."""
+        return self._queue.observe(observer)
 
     async def time(self, *, group: Group = Group.VALIDATION, timeout_s: float | None = None) -> codec.ServerTime:
         """Return the venue's clock, to the second."""

@@ -40,7 +40,7 @@ from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.rest.verdict import Verdict, refusal, verdict
 from kraken_engine.runtime import Clock
 
-__all__ = ["RestQueue", "RestStatistics"]
+__all__ = ["Attempt", "RestQueue", "RestStatistics"]
 
 _T = TypeVar("_T")
 
@@ -69,10 +69,30 @@ class RestStatistics:
     """Of the last answers, oldest first: from the attempt to the last byte."""
 
 
+@attrs.frozen(kw_only=True)
+class Attempt:
+    """One request that left, and what became of it; for recorders and judges."""
+
+    queue: str
+    call: int
+    """Number of the call; its retries have the same."""
+    number: int
+    """1 for the first attempt of a call."""
+    what: Operation
+    sent_at_s: float
+    ended_at_s: float
+    effect: BreakerEffect | None
+    """What it said of the venue's health; None: nothing, for it was given up, or never got as far as the venue."""
+    error: EngineError | None
+    """None: it succeeded, or was given up."""
+    given_up: bool = False
+
+
 @attrs.define(eq=False)
 class _Call:
     """One call on its way."""
 
+    number: int
     what: Operation
     fields: Mapping[str, str]
     finish: Callable[[Reply], Any]
@@ -157,6 +177,12 @@ class RestQueue:
             ("calls", "attempts", "retries", "failures", "rejections", "rate_limits", "refused_here"), 0
         )
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._observers: list[Callable[[Attempt], None]] = []
+
+    def observe(self, observer: Callable[[Attempt], None]) -> Callable[[], None]:
+        """Call ``observer`` for every attempt that is over, until the returned function is called; it must be quick."""
+        self._observers.append(observer)
+        return lambda: self._observers.remove(observer)
 
     def statistics(self) -> RestStatistics:
         """Return the counters."""
@@ -189,7 +215,7 @@ class RestQueue:
         """
         self._counts["calls"] += 1
         wait_s = self._settings.patience_s if timeout_s is None else timeout_s
-        call = _Call(what, fields, finish, pair, self._clock.now() + wait_s)
+        call = _Call(self._counts["calls"], what, fields, finish, pair, self._clock.now() + wait_s)
         if not self._open:
             await self._call_at_the_end(call)
         else:
@@ -374,6 +400,7 @@ class RestQueue:
         given_up, call.scope = call.scope.cancelled_caught, None
         now = self._clock.now()
         self._limits.answered(call.what, now=now)
+        self._report(call, found, now, given_up=given_up)
         if not given_up:
             return self._settle(call, found, now)
         if call.ticket is not None:
@@ -394,6 +421,24 @@ class RestQueue:
         except EngineError as error:
             return verdict(call.what, error)
         return None
+
+    def _report(self, call: _Call, found: Verdict | None, now: float, *, given_up: bool) -> None:
+        if not self._observers:
+            return
+        effect = None if given_up else BreakerEffect.NONE if found is None else found.effect
+        attempt = Attempt(
+            queue=self.name,
+            call=call.number,
+            number=call.attempts,
+            what=call.what,
+            sent_at_s=call.sent_at,
+            ended_at_s=now,
+            effect=effect,
+            error=None if found is None else found.error,
+            given_up=given_up,
+        )
+        for observer in self._observers:
+            observer(attempt)
 
     def _settle(self, call: _Call, found: Verdict | None, now: float) -> float | None:
         try_nonce_again = self.sender.heard(found)

@@ -32,7 +32,7 @@ from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
 from kraken_engine.errors import UsageError
 from kraken_engine.normalise.events import Notice
-from kraken_engine.rest.limits import AddressLimits, KeyLimits
+from kraken_engine.rest.limits import AddressLimits, KeyLimits, assumed_level
 from kraken_engine.rest.private import PrivateRest
 from kraken_engine.rest.public import PublicRest
 from kraken_engine.rest.queue import RestQueue
@@ -193,11 +193,18 @@ async def open_private_rest(
             http = await stack.enter_async_context(
                 open_http(runtime, endpoint, config.wire, config.rest, max_connections=1)
             )
-            nonces = NonceSource(await marks.mark(key.fingerprint), config.nonce)
+            mark = await marks.mark(key.fingerprint)
+            counter = CallCounter(REST_TIERS[tier], config.rest.rate_limit_buffer)
+            if mark:
+                # The mark is a little above the last nonce, and that is the time of the last call.
+                idle_s = max(0.0, (runtime.clock.wall_ns() - mark) / 1e9)
+                now = runtime.clock.now()
+                counter.spend(assumed_level(REST_TIERS[tier], config.rest.rate_limit_buffer, idle_s), now=now)
+            nonces = NonceSource(mark, config.nonce)
             return RestQueue(
                 name,
                 sender=SignedSender(http, key, nonces, marks, runtime.clock, public.venue_clock),
-                limits=KeyLimits(CallCounter(REST_TIERS[tier], config.rest.rate_limit_buffer)),
+                limits=KeyLimits(counter),
                 breaker=CircuitBreaker(config.breaker),
                 budget=budget,
                 settings=config.rest,
