@@ -73,6 +73,11 @@ class PrivateRest:
         """Call ``observer`` for every attempt of the key that is over, until the returned function is called."""
         return self._queue.observe(observer)
 
+    @property
+    def breaker_is_open(self) -> bool:
+        """Whether nothing ordinary passes now."""
+        return self._queue.is_open
+
     async def balance(self, *, group: Group = Group.RECOVERY, timeout_s: float | None = None) -> dict[str, Decimal]:
         """Return totals by asset code."""
         names = await self._public.symbols(assets=True, timeout_s=timeout_s)

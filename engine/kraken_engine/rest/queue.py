@@ -76,8 +76,8 @@ class Attempt:
     queue: str
     call: int
     """Number of the call; its retries have the same."""
-    number: int
-    """1 for the first attempt of a call."""
+    retry: bool
+    """Whether an attempt before it failed; one that had to make way for a cancel did not."""
     what: Operation
     sent_at_s: float
     ended_at_s: float
@@ -105,6 +105,8 @@ class _Call:
     ticket: Ticket | None = None
     refused: Refused | None = None
     attempts: int = 0
+    retry: bool = False
+    """Whether the present attempt is one, which has to be paid for."""
     sent_at: float = 0.0
     scope: trio.CancelScope | None = None
     withdrawn: bool = False
@@ -183,6 +185,11 @@ class RestQueue:
         """Call ``observer`` for every attempt that is over, until the returned function is called; it must be quick."""
         self._observers.append(observer)
         return lambda: self._observers.remove(observer)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the breaker lets nothing ordinary through now."""
+        return self.breaker.look(now=self._clock.now()) is BreakerState.OPEN
 
     def statistics(self) -> RestStatistics:
         """Return the counters."""
@@ -389,6 +396,11 @@ class RestQueue:
         ends_s = min(
             now + self._settings.timeout_s, call.deadline_s, math.inf if call.ticket is None else call.ticket.deadline_s
         )
+        if call.retry and not self._budget.retry(now=now):
+            if call.ticket is not None:
+                self.breaker.cancelled(call.ticket, now=now)
+            call.done.set()  # with what came of the attempt before
+            return None
         self._counts["attempts"] += 1
         if call.attempts == 0:
             self._budget.first(now=now)
@@ -407,7 +419,7 @@ class RestQueue:
             self.breaker.cancelled(call.ticket, now=now)
         if call.withdrawn or not call.preempted:
             return None
-        call.preempted = False
+        call.preempted = call.retry = False
         return 0.0
 
     async def _attempt(self, call: _Call, timeout_s: float) -> Verdict | None:
@@ -429,7 +441,7 @@ class RestQueue:
         attempt = Attempt(
             queue=self.name,
             call=call.number,
-            number=call.attempts,
+            retry=call.retry,
             what=call.what,
             sent_at_s=call.sent_at,
             ended_at_s=now,
@@ -454,7 +466,7 @@ class RestQueue:
             call.fail(found.error)
         else:
             self._counts["retries"] += 1
-            call.error = found.error
+            call.error, call.retry = found.error, True
         return pause_s
 
     def _count(self, found: Verdict) -> None:
@@ -501,9 +513,7 @@ class RestQueue:
             pause_s = self._pauses.throttled_s(call.attempts, at_least_s=found.pause_s)
         else:
             pause_s = self._pauses.transport_s(call.attempts)
-        if now + pause_s >= call.deadline_s or not self._budget.retry(now=now):
-            return None
-        return pause_s
+        return None if now + pause_s >= call.deadline_s else pause_s
 
 
 _ALWAYS_PASS = (CallKind.FAREWELL, CallKind.STATUS)

@@ -19,13 +19,17 @@ from kraken_engine.sim.failures import SimulationError, Violation, unwrapped
 from kraken_engine.sim.hooks import FAULTS
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.plan import Catalogue, Fault, Plan, draw_plan
+from kraken_engine.sim.rest_faults import REST_FAULTS
+from kraken_engine.sim.rest_scenario import RestScenario
 from kraken_engine.sim.scenario import AROUND_S, Scenario
 from kraken_engine.sim.world import WorldSettings, open_world
 
-__all__ = ["PRIVATE", "PROFILES", "Options", "Report", "plan_for", "simulate"]
+__all__ = ["PRIVATE", "PROFILES", "REST", "Options", "Report", "plan_for", "simulate"]
 
 PRIVATE = "private"
 """The profile whose world has accounts in it, with judges and faults of their own."""
+REST = "rest"
+"""The profile whose world has no market but REST calls alone, with judges and faults of their own."""
 
 PROFILES: Mapping[str, tuple[float, Sequence[str] | None]] = {
     "none": (0.0, ()),
@@ -35,6 +39,7 @@ PROFILES: Mapping[str, tuple[float, Sequence[str] | None]] = {
     "venue": (12.0, [kind.name for kind in FAULTS.kinds if kind.place == "venue"]),
     "clock": (4.0, [kind.name for kind in FAULTS.kinds if kind.place == "clock"]),
     "private": (6.0, None),
+    "rest": (4.0, None),
 }
 """Faults a minute on average, and which kinds (None: all), by name."""
 
@@ -98,9 +103,8 @@ def simulate(seed: object, plan: Plan | None = None, options: Options | None = N
     found: dict[str, Any] = {}
 
     async def main() -> None:
-        async with open_world(seed, options.settings) as world:
-            make = AccountScenario if options.profile == PRIVATE else Scenario
-            scenario = make(world=world, plan=plan, faults=kinds, verdict=verdict)
+        async with open_world(seed, _settings(options)) as world:
+            scenario = _scenario(options)(world=world, plan=plan, faults=kinds, verdict=verdict)
             found.update(world=world, scenario=scenario)
             await scenario.run()
             found["virtual_s"] = world.clock.now() - world.slept_s
@@ -131,7 +135,7 @@ def simulate(seed: object, plan: Plan | None = None, options: Options | None = N
 def _longest_s(plan: Plan) -> float:
     """Return how long a run may take: sleep of the machine, and waiting for the limit of attempts, included."""
     asleep_s = sum(_seconds(fault) for fault in plan.faults if fault.kind == "suspend")
-    return plan.horizon_s + AROUND_S + asleep_s + 900.0
+    return plan.horizon_s + AROUND_S + asleep_s + 1100.0
 
 
 def _seconds(fault: Fault) -> float:
@@ -140,7 +144,17 @@ def _seconds(fault: Fault) -> float:
 
 
 def _catalogue(options: Options) -> Catalogue:
-    return PRIVATE_FAULTS if options.profile == PRIVATE else FAULTS
+    return {PRIVATE: PRIVATE_FAULTS, REST: REST_FAULTS}.get(options.profile, FAULTS)
+
+
+def _settings(options: Options) -> WorldSettings:
+    return attrs.evolve(options.settings, door="rest", rate=0.5) if options.profile == REST else options.settings
+
+
+def _scenario(options: Options) -> type[Scenario] | type[AccountScenario] | type[RestScenario]:
+    if options.profile == REST:
+        return RestScenario
+    return AccountScenario if options.profile == PRIVATE else Scenario
 
 
 def _check(plan: Plan, kinds: Catalogue) -> None:

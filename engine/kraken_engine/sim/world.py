@@ -20,7 +20,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import final
+from typing import Literal, final
 
 import attrs
 import trio
@@ -61,6 +61,8 @@ class WorldSettings:
     """Levels a side of every book of the venue."""
     backup: bool = False
     """Whether REST stands in for lines that are down."""
+    door: Literal["ws", "rest"] = "ws"
+    """Which of the venue's doors faults of the network are about."""
     config: Config = attrs.field(factory=lambda: Config(pool=PoolSettings(max_connections=1)))
     """The engine's settings, by default with a single line; the venue's addresses are filled in."""
 
@@ -112,7 +114,9 @@ class World:
 
     @property
     def venue_address(self) -> str:
-        """``address:port`` of the venue's WebSocket that faults of the network are meant for."""
+        """``address:port`` of the venue's door that faults of the network are meant for."""
+        if self.settings.door == "rest":
+            return self.rest_address
         endpoint = parse_endpoint(self.venue.ws_auth_url if self.aims_at_accounts else self.venue.ws_url)
         return f"{endpoint.host}:{endpoint.port}"
 
