@@ -128,5 +128,5 @@ class NonceMachine(RuleBasedStateMachine):
             assert self.disk < max(self.real_ns, self.seen) + 10**6 * S
 
 
-NonceMachine.TestCase.settings = settings(stateful_step_count=60)
+NonceMachine.TestCase.settings = settings(stateful_step_count=30)
 TestNonce = NonceMachine.TestCase

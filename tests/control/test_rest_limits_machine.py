@@ -116,5 +116,5 @@ class LimiterMachine(RuleBasedStateMachine):
             assert abs(usable - self.share) <= EPSILON
 
 
-LimiterMachine.TestCase.settings = settings(stateful_step_count=60)
+LimiterMachine.TestCase.settings = settings(stateful_step_count=30)
 TestLimiter = LimiterMachine.TestCase
