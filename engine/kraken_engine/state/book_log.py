@@ -55,11 +55,11 @@ class BookLog:
     """
 
     __slots__ = (
-        "_entries", "_first", "_marks", "_origin_data", "_origin_is_snapshot",
+        "_entries", "_first", "_marks", "_origin_data", "_origin_is_snapshot", "_origin_source", "_sources",
         "head", "members", "origin", "position", "strangers", "witness",
     )  # fmt: skip
 
-    def __init__(self, head: OrderBook, data: BookData, origin: int, *, snapshot: bool) -> None:
+    def __init__(self, head: OrderBook, data: BookData, origin: int, source: Replica, *, snapshot: bool) -> None:
         self.head = head
         """The book at :attr:`position`."""
         self.origin = origin
@@ -71,7 +71,10 @@ class BookLog:
         """Logs known to differ in levels that no checksum covers."""
         self._origin_data = data
         self._origin_is_snapshot = snapshot
+        self._origin_source = source
         self._entries: list[BookData] = []
+        self._sources: list[Replica] = []
+        """Who brought each of them first."""
         self._first = 1
         """Position of the first of the entries."""
         self._marks: list[tuple[int, OrderBook]] = [(0, head.copy())]
@@ -80,6 +83,10 @@ class BookLog:
     def message(self, position: int) -> BookData:
         """Return the message that made the state at ``position``, which is among those kept."""
         return self._entries[position - self._first] if position >= self._first else self._origin_data
+
+    def source(self, position: int) -> Replica:
+        """Return which line brought the state at ``position`` first."""
+        return self._sources[position - self._first] if position >= self._first else self._origin_source
 
     def is_update(self, position: int) -> bool:
         """Return whether the message of ``position`` is an update: only these surely say when something happened."""
@@ -93,8 +100,8 @@ class BookLog:
             book.apply(entry, snapshot=False)
         return book
 
-    def append(self, data: BookData) -> None:
-        """Apply a message to the book at the head.
+    def append(self, data: BookData, source: Replica) -> None:
+        """Apply a message that ``source`` brought to the book at the head.
 
         Raises:
             BookFault: it does not verify; the log is as it was, unless it had one member only.
@@ -107,6 +114,7 @@ class BookLog:
             raise
         self.position += 1
         self._entries.append(data)
+        self._sources.append(source)
         if not self.position % MARK_EVERY:
             self._marks.append((self.position, self.head.copy()))
             self._trim()
@@ -134,8 +142,9 @@ class BookLog:
             oldest = self._marks[0][0]
             # The entry that made the oldest marked state is kept: it says when that was.
             if oldest >= self._first:
-                self._origin_data, self._origin_is_snapshot = self.message(oldest), False
-            del self._entries[: oldest + 1 - self._first]
+                self._origin_data, self._origin_source = self.message(oldest), self.source(oldest)
+                self._origin_is_snapshot = False
+            del self._entries[: oldest + 1 - self._first], self._sources[: oldest + 1 - self._first]
             self._first = oldest + 1
 
 
@@ -159,9 +168,9 @@ class SharedBook:
         """
         if origin is None:
             self._origins += 1
-            log = BookLog(book, data, self._origins, snapshot=True)
+            log = BookLog(book, data, self._origins, replica, snapshot=True)
         else:
-            log = BookLog(book, data, origin.origin, snapshot=not origin.is_update(replica.cursor))
+            log = BookLog(book, data, origin.origin, replica, snapshot=not origin.is_update(replica.cursor))
         log.members[replica] = None
         self.logs.append(log)
         return log
@@ -196,8 +205,10 @@ class SharedBook:
         return False
 
     def _agree(self, log: BookLog, other: BookLog, position: int) -> None:
-        log.witness.agreed_to = log.position
-        other.witness.agreed_to = max(other.witness.agreed_to, position)
+        """Note that two lines have the same levels, unless a line only has met what it brought itself before."""
+        if other.source(position) not in log.members or any(one.cursor >= position for one in other.members):
+            log.witness.agreed_to = log.position
+            other.witness.agreed_to = max(other.witness.agreed_to, position)
 
     def _join(self, log: BookLog, other: BookLog, position: int) -> None:
         for member in list(log.members):
@@ -350,7 +361,7 @@ class Replica:
 
     def _append(self, log: BookLog, data: BookData) -> None:
         try:
-            log.append(data)
+            log.append(data, self)
         except BookFault:
             self.clear()
             raise
@@ -363,7 +374,8 @@ class Replica:
 
     def _move(self, log: BookLog, at: int) -> None:
         self.cursor = at
-        log.witness.agreed_to = max(log.witness.agreed_to, at)
+        if at > log.witness.agreed_to and log.source(at) is not self:
+            log.witness.agreed_to = at
 
 
 def _same(known: BookData, data: BookData) -> bool:
