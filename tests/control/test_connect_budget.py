@@ -80,3 +80,27 @@ def test_memory_is_bounded() -> None:
         now += budget.reserve(now=now)
     assert budget.attempts(now=now) <= 100
     assert len(budget._starts) <= 201
+
+
+def test_what_an_earlier_process_spent_is_spent_and_what_is_older_than_the_window_is_not() -> None:
+    settings = BackoffSettings(max_attempts=3, window_s=600.0, min_gap_s=1.0)
+    budget = ConnectBudget(settings)
+    budget.restore([10.0, 20.0, 700.0, -5.0], now=1000.0)
+    assert budget.attempts(now=1000.0) == 3, "one in the future counts as made now: the wall clock was set back"
+    assert budget.reserve(now=1000.0) >= 580.0
+    assert sorted(budget.history(now=1000.0)) == [0.0, 10.0, 20.0]
+
+
+def test_a_restart_in_the_middle_of_a_storm_lets_no_more_attempts_through_than_one_process_would() -> None:
+    settings = BackoffSettings()
+    now, starts = 0.0, []
+    budget = ConnectBudget(settings)
+    for n in range(250):
+        now += budget.reserve(now=now)
+        starts.append(now)
+        if n % 20 == 19:
+            ages = budget.history(now=now)
+            budget = ConnectBudget(settings)
+            budget.restore(ages, now=now)
+    for first, last in zip(starts, starts[settings.max_attempts :], strict=False):
+        assert last - first >= settings.window_s - 1e-6

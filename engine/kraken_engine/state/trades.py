@@ -57,8 +57,8 @@ class MergedTrades:
     filled: int = attrs.field(default=0, init=False)
     """Trades that one line lacked and another one brought."""
     _last: int | None = attrs.field(default=None, init=False)
-    _waiting: dict[int, Trade] = attrs.field(factory=dict[int, Trade], init=False)
-    """Trades after a hole, by id."""
+    _waiting: dict[int, tuple[Trade, float]] = attrs.field(factory=dict[int, tuple[Trade, float]], init=False)
+    """Trades after a hole, by id, and until when each may wait for what is missing before it."""
     _reached: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
     """By line: the latest id it brought on its present connection."""
     _due: float | None = attrs.field(default=None, init=False)
@@ -88,7 +88,7 @@ class MergedTrades:
         if trade_id <= last or trade_id in self._waiting:
             self.repeated += 1
         else:
-            self._waiting[trade_id] = trade
+            self._waiting[trade_id] = (trade, now + TRADE_PATIENCE_S)
         # Even a known trade is news of how far its line has come: perhaps nobody is left to fill the hole.
         return self._settle(now) if self._waiting else []
 
@@ -111,24 +111,24 @@ class MergedTrades:
 
     def _settle(self, now: float) -> list[Event]:
         passed: list[Event] = []
+        holes = self._due is not None
+        self._due = None
         while self._waiting:
             assert self._last is not None
-            trade = self._waiting.pop(self._last + 1, None)
-            if trade is None:
-                first = min(self._waiting)
-                if self._due is None:
-                    self._due = now + TRADE_PATIENCE_S
-                if now < self._due and any(reached <= self._last for reached in self._reached.values()):
+            first = min(self._waiting)
+            trade, due = self._waiting[first]
+            if first != self._last + 1:
+                if now < due and any(reached <= self._last for reached in self._reached.values()):
+                    self._due = due
                     return passed
                 self.missing += first - self._last - 1
                 passed.append(TradeGap(at_s=now, symbol=self.symbol, first=self._last + 1, last=first - 1))
-                trade = self._waiting.pop(first)
-            elif self._due is not None:
+            elif holes:
                 self.filled += 1
-            self._due = None
-            self._last = trade.trade_id
+            holes = False
+            del self._waiting[first]
+            self._last = first
             passed.append(trade)
-        self._due = None
         return passed
 
 
