@@ -44,7 +44,7 @@ RECOVERY_S = 60.0
 LONGEST_WAIT_S = 1300.0
 """A refused key is not tried for 900 s, and a breaker stays open for 300 s: recovery may have to wait for both."""
 SAMPLE_S = 0.25
-STIRS_PER_S = 0.5
+STIRS_PER_S = 1.0
 ACCOUNTS = ("main", "second")
 
 _NETWORK = ("reset_peer", "limit_data", "blackhole", "latency", "slicer", "refuse", "flap")
