@@ -225,7 +225,7 @@ class Rejected(EngineError):
 
     Args:
         operation: what was asked, such as ``Balance`` or ``add_order``.
-        words: the venue's error string, or several joined with ``; ``.
+        words: the venue's error string, or several joined with semicolons.
         retryable: whether the same request may be sent again as it is, after a pause.
         action: what the engine does about it, a name of the founding document's table (``log_and_continue``, ...).
         maybe_executed: whether the venue may have acted on it in spite of its answer.

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from tests.venue.core.accounts.callers import Caller, opened_with
 
 from kraken_engine.venue.core.accounts.access import ApiKey, Denied, signature
-from kraken_engine.venue.core.accounts.settings import TEST_ACCOUNT, TIERS, AccountSettings, KeySettings
+from kraken_engine.venue.core.accounts.settings import (
+    TEST_ACCOUNT,
+    TEST_KEY,
+    TEST_SECRET,
+    TIERS,
+    AccountSettings,
+    KeySettings,
+)
 from kraken_engine.venue.core.ports import RestRequest
 
 VECTOR = Path(os.environ.get("KRAKEN_FIXTURES", "nowhere")) / "rest" / "api_sign_vector.json"
@@ -31,6 +38,12 @@ def caller() -> Caller:
 def key_with(**changes: Any) -> AccountSettings:
     (key,) = TEST_ACCOUNT.keys
     return attrs.evolve(TEST_ACCOUNT, keys=(attrs.evolve(key, **changes),))
+
+
+def test_the_documentation_prints_the_keys_of_the_test_account() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "reference" / "venue.md").read_text()
+    assert f"`{TEST_KEY}`" in text
+    assert f"`{TEST_SECRET}`" in text
 
 
 def test_the_signature_is_that_of_the_documents() -> None:
