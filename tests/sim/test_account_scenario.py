@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kraken_engine.sim.plan import Fault, Plan
@@ -14,16 +16,13 @@ MINUTES = 1.0
 OPTIONS = Options(profile=PRIVATE, minutes=MINUTES)
 
 
-def plan(*faults: tuple[float, str, dict[str, object]], target: int = 0) -> Plan:
+def plan(*faults: tuple[float, str, dict[str, Any]], target: int = 0) -> Plan:
     """Return faults for the account ``main``, at these times."""
-    listed = tuple(
-        Fault(at_s=at_s, kind=kind, target=target, params=params)  # type: ignore[arg-type]
-        for at_s, kind, params in faults
-    )
+    listed = tuple(Fault(at_s=at_s, kind=kind, target=target, params=params) for at_s, kind, params in faults)
     return Plan(seed="1", horizon_s=MINUTES * 60, faults=listed)
 
 
-Faults = tuple[tuple[float, str, dict[str, object]], ...]
+Faults = tuple[tuple[float, str, dict[str, Any]], ...]
 
 LOST: Faults = tuple(
     each

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import assert_type
 
 from kraken_engine import (
+    Account,
+    BalanceUpdate,
     Book,
     BookUpdate,
     Bounded,
@@ -14,8 +16,12 @@ from kraken_engine import (
     Candles,
     Config,
     Conflate,
+    ConsistencyReport,
+    DeliveredFill,
+    Engine,
     Gap,
     Live,
+    Order,
     Stale,
     Ticker,
     TickerUpdate,
@@ -84,3 +90,16 @@ def events_are_told_apart_by_their_type(event: Event) -> None:
 def errors_have_one_base(error: ConfigError) -> EngineError:
     assert_type(error.mistakes, tuple[str, ...])
     return error
+
+
+async def an_account_says_what_it_has(engine: Engine) -> None:
+    account = engine.accounts["main"]
+    assert_type(account, Account)
+    assert_type(account.balance("USD"), BalanceUpdate | None)
+    assert_type(account.order("O1"), Order | None)
+    assert_type(account.may_trade, bool)
+    assert_type(await account.check_balances(), ConsistencyReport)
+    async for delivered in account.fills(since=0):
+        assert_type(delivered, DeliveredFill)
+        assert_type(delivered.fill.qty, Decimal)
+        assert_type(await delivered.acknowledge(), None)
