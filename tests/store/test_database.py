@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -227,6 +228,7 @@ async def test_a_disk_that_does_not_answer_fails_the_caller_in_time(autojump_clo
         assert trio.current_time() == began_s + 5
         workers.wait_s = 0.0
         assert await store.nonces.mark("a") in (0, 5)
+        await store.nonces.raise_mark("a", 6)
     assert [trouble is None for trouble in troubles] == [False, True]
 
 
@@ -265,6 +267,21 @@ async def test_a_failing_disk_is_named_and_what_was_acknowledged_stays(
     await store.nonces.raise_mark("a", 7)
     assert await store.nonces.mark("a") == 7
     assert store.health().failures == 3
+
+
+@pytest.mark.parametrize("fault", [DiskFault.FULL, DiskFault.READ_ONLY])
+async def test_what_was_kept_can_be_read_while_the_disk_takes_no_writes(disk: SimDisk, fault: DiskFault) -> None:
+    async with open_store(on_disk(disk), HOME) as store:
+        await fill(store)
+        disk.fault = fault
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                await store.nonces.raise_mark("bbbb", 8)
+            assert await everything(store) == FILLED
+            assert store.health().failing
+        disk.fault = None
+        await store.nonces.raise_mark("bbbb", 8)
+        assert store.health().failing is None
 
 
 async def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(disk: SimDisk) -> None:
@@ -323,6 +340,31 @@ async def test_every_single_failing_step_of_opening_is_reported_and_leaves_nothi
         if finished:
             return
     pytest.fail("opening takes more than 200 steps")
+
+
+async def test_a_log_that_cannot_be_emptied_grows_only_so_far() -> None:
+    class FullForTheDatabase(SimDisk):
+        """A disk on which the log can be written, and the database cannot."""
+
+        refuse = False
+
+        def write(self, path: str, data: bytes, *, offset: int = 0) -> None:
+            if self.refuse and path.endswith(DATABASE):
+                raise OSError(errno.ENOSPC, "ENOSPC", path)
+            super().write(path, data, offset=offset)
+
+    disk = FullForTheDatabase()
+    async with open_store(on_disk(disk), HOME, settings=StoreSettings(log_transactions=2)) as store:
+        FullForTheDatabase.refuse = True
+        written = 0
+        with pytest.raises(StoreError, match="the disk is full"):
+            for mark in range(1, 1_000):
+                await store.nonces.raise_mark("a", mark)
+                written = mark
+        FullForTheDatabase.refuse = False
+        assert written == 2 * 20
+        assert await store.nonces.mark("a") == written
+        await store.nonces.raise_mark("a", 1_000)
 
 
 # --- one engine at a time -----------------------------------------------------------------------------------------

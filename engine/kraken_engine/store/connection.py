@@ -34,7 +34,8 @@ LOCK: Final = "engine.lock"
 APPLICATION_ID: Final = 0x4B45_7331
 """Tells our files from other SQLite databases."""
 CACHE_KIB: Final = 64 * 1024
-MAX_LOG_BYTES: Final = 256 * 1024 * 1024
+MOST_BEHIND: Final = 20
+"""How many times later than it should be the log may be emptied, before nothing more is written into it."""
 
 _PRAGMAS: Final = (
     ("locking_mode", "exclusive", "exclusive"),
@@ -91,16 +92,21 @@ class Database:
     def run(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` as one transaction: all of it is durable when this returns, none of it when it raises.
 
+        What only reads goes on while the disk takes no writes.
+
         Raises:
             StoreError: of the disk; the transaction may be written all the same, and then whole.
             Exception: whatever ``work`` raises; nothing is written then.
         """
         with self._translated("write"):
-            if self._suspect:
-                self._empty_log()
-            result = self._transact(self._opened(), work)
-            self._in_log += 1
-            if self._in_log >= self._log_transactions:
+            refuse_writes: Exception | None = None
+            if self._suspect or self._in_log >= MOST_BEHIND * self._log_transactions:
+                try:
+                    self._empty_log()
+                except (apsw.Error, OSError) as error:
+                    refuse_writes = error
+            result = self._transact(self._opened(), work, refuse_writes=refuse_writes)
+            if self._in_log >= self._log_transactions and refuse_writes is None:
                 with contextlib.suppress(apsw.Error, OSError):  # what was written stays in the log, and is safe there
                     self._empty_log()
             return result
@@ -167,13 +173,16 @@ class Database:
         self.migrated = 0 if self.created else steps
         verify(connection, tables_of(self._migrations))
 
-    def _transact(self, connection: apsw.Connection, work: Callable[[Transaction], T]) -> T:
+    def _transact(
+        self, connection: apsw.Connection, work: Callable[[Transaction], T], *, refuse_writes: Exception | None = None
+    ) -> T:
         if connection.in_transaction:  # the rollback of the last one failed as well
             connection.execute("rollback")
         connection.execute("begin immediate")
         try:
             transaction = Transaction(connection)
             result = work(transaction)
+            _permit(transaction, refuse_writes)
             transaction.finish()
             connection.execute("commit")
         except BaseException as error:
@@ -182,6 +191,7 @@ class Database:
                 with contextlib.suppress(apsw.Error):
                     connection.execute("rollback")
             raise
+        self._in_log += transaction.writes
         return result
 
     def _empty_log(self) -> None:
@@ -215,6 +225,11 @@ class Database:
             raise StoreError(f"{self.path}: cannot {act}: {error}") from error
         except OSError as error:
             raise StoreError(f"{self.path}: cannot {act}: {error.strerror or error}") from error
+
+
+def _permit(transaction: Transaction, refuse_writes: Exception | None) -> None:
+    if refuse_writes is not None and transaction.writes:
+        raise refuse_writes
 
 
 def lock_directory(files: Files, directory: str) -> FileLock:

@@ -63,7 +63,7 @@ class StoreHealth:
     """Written and acknowledged."""
     failures: int
     failing: str | None
-    """What the last transaction failed with; None once one succeeds."""
+    """What the last transaction failed with; None once one that writes succeeds."""
     slowest_s: float
     waiting: int
     """Transactions that wait for the disk now."""
@@ -124,18 +124,20 @@ class Store:
         if self._health.waiting >= self._settings.max_waiting:
             self._failed(f"{self.directory}: {self._health.waiting} transactions wait for the disk already")
             raise StoreError(self._health.failing or "")
+
+        def attempt() -> tuple[T, bool]:
+            return self._database.run(lambda transaction: (work(transaction), transaction.writes))
+
         began_s = self._runtime.clock.now()
         self._count(waiting=1)
         try:
-            result = await _within(
-                self._worker, lambda: self._database.run(work), self._settings.timeout_s, self.directory
-            )
+            result, wrote = await _within(self._worker, attempt, self._settings.timeout_s, self.directory)
         except StoreError as error:
             self._failed(str(error))
             raise
         finally:
             self._count(waiting=-1)
-        self._succeeded(self._runtime.clock.now() - began_s)
+        self._succeeded(self._runtime.clock.now() - began_s, wrote=wrote)
         return result
 
     def _count(self, *, waiting: int) -> None:
@@ -147,12 +149,15 @@ class Store:
         if healthy and self._on_trouble is not None:
             self._on_trouble(what)
 
-    def _succeeded(self, took_s: float) -> None:
+    def _succeeded(self, took_s: float, *, wrote: bool) -> None:
         health = self._health
         self._health = attrs.evolve(
-            health, transactions=health.transactions + 1, failing=None, slowest_s=max(health.slowest_s, took_s)
+            health,
+            transactions=health.transactions + 1,
+            failing=None if wrote else health.failing,  # reading says nothing of whether writes succeed
+            slowest_s=max(health.slowest_s, took_s),
         )
-        if health.failing is not None and self._on_trouble is not None:
+        if health.failing is not None and wrote and self._on_trouble is not None:
             self._on_trouble(None)
 
 

@@ -78,6 +78,11 @@ class Transaction:
         self._seals: dict[str, _Seal] = {}
         self._tables: dict[str, Table] = {}
 
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self._seals)
+
     def get(self, table: Table, *key: int | str) -> Row | None:
         """Return the row with this key.
 
