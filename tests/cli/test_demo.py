@@ -1,4 +1,4 @@
-"""The demo breaks the engine twice, and succeeds only if it heals and its books are the venue's."""
+"""The demo breaks the engine three times, and succeeds only if it heals and its books are the venue's."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ def test_it_heals_and_ends_with_the_books_of_the_venue(capsys: pytest.CaptureFix
     summary = json.loads(line)
     assert summary["ok"], summary
     assert code == 0
+    assert summary["lines_lost"] == summary["lines_lost_unnoticed"] == 1
     assert summary["cuts"] == summary["cuts_healed"] == 1
     assert summary["corruptions"] == summary["corruptions_healed"] == 1
-    assert summary["mismatches_seen"] == 1
+    assert 1 <= summary["mismatches_seen"] <= 2  # once for each line, unless another brought the next one first
     assert summary["books_equal_venue"]
     assert summary["books_verified"] > 0
     assert summary["frames"] > 0
@@ -34,6 +35,7 @@ def test_it_heals_and_ends_with_the_books_of_the_venue(capsys: pytest.CaptureFix
 def test_people_see_a_table_and_a_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["demo", "--seconds", "1", "--symbols", "1"]) == 0
     shown = capsys.readouterr().out
+    assert "line: healed, and no book noticed" in shown
     assert "cut: healed" in shown
     assert "corruption: healed" in shown
     assert "every book equals the venue's: yes" in shown

@@ -1,4 +1,4 @@
-"""``kraken-engine demo``: engine and venue in one process over real sockets, broken twice on purpose, and healed.
+"""``kraken-engine demo``: engine and venue in one process over real sockets, broken three times on purpose, and healed.
 
 The venue's own books are the judge: at the end each of ours must equal what the venue's was at one and the same moment,
 level for level and checksum for checksum.
@@ -26,12 +26,14 @@ from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.tasks.market import Market, open_market
 from kraken_engine.tasks.scope import open_background
+from kraken_engine.venue.core.delivery import FaultRecord
 from kraken_engine.venue.shells.server import VenueServer, VenueSettings, open_venue
 
 __all__ = ["demo"]
 
-_CUT_AT = 0.3
-_CORRUPT_AT = 0.6
+_LOSE_ONE_AT = 0.2
+_CUT_AT = 0.45
+_CORRUPT_AT = 0.7
 """When the faults are made, as parts of the run."""
 _PATIENCE_S = 15.0
 _LOOK_S = 0.01
@@ -40,7 +42,7 @@ _LOOK_S = 0.01
 async def demo(
     *, seconds: Seconds = 20.0, symbols: Symbols = 5, rate: Rate = 50.0, seed: Seed = 1, json: Flag = False
 ) -> int:
-    """Run the engine on a simulated venue, break it twice, and show that it heals.
+    """Run the engine on a simulated venue, break it three times, and show that it heals.
 
     Parameters
     ----------
@@ -90,6 +92,8 @@ class _Show:
     began_s: float = attrs.field(init=False)
     unequal: dict[str, list[Any] | None] = attrs.field(init=False)
     """The venue's book of each symbol at one moment after the last fault (before: None), until ours was that book."""
+    corrupted: FaultRecord | None = attrs.field(default=None, init=False)
+    """What the venue knows of the wrong checksum: how many lines it was told on."""
     _ended_s: float = attrs.field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -123,7 +127,11 @@ class _Show:
     async def _break_and_wait(self) -> None:
         faults = self.venue.exchange.faults
         every_book_seen = len(self.symbols)
-        await self._until(lambda: len(self.ledger.updates) == every_book_seen)
+        await self._until(lambda: len(self.ledger.updates) == every_book_seen and self._all_lines_bring_books())
+        await trio.sleep_until(self.began_s + _LOSE_ONE_AT * self.seconds)
+        self.ledger.fault("line", self.symbols, at_s=self.runtime.clock.now())
+        faults.apply("drop_connection", {"session": min(self.venue.exchange.sessions)}, self.runtime.clock.now())
+        await self._until(lambda: self.ledger.whole and self._all_lines_bring_books())
         await trio.sleep_until(self.began_s + _CUT_AT * self.seconds)
         self.ledger.fault("cut", self.symbols, at_s=self.runtime.clock.now())
         faults.apply("drop_connection", {}, self.runtime.clock.now())
@@ -131,9 +139,15 @@ class _Show:
         await trio.sleep_until(self.began_s + _CORRUPT_AT * self.seconds)
         victim = self.symbols[0]
         self.ledger.fault("corruption", [victim], at_s=self.runtime.clock.now())
-        faults.apply("corrupt_checksum", {"symbol": victim}, self.runtime.clock.now())
+        given = faults.apply("corrupt_checksum", {"symbol": victim}, self.runtime.clock.now())
+        self.corrupted = faults.record(int(str(given["id"])))
         await self._until(lambda: self.ledger.whole)
         await trio.sleep_until(self.began_s + self.seconds)
+
+    def _all_lines_bring_books(self) -> bool:
+        arbiter = self.market.pool.arbiter
+        feeds = [] if arbiter is None else [arbiter.feeds(Book(symbol).key) for symbol in self.symbols]
+        return all(len(lines) > 1 and all(lines.values()) for lines in feeds)
 
     async def _until(self, done: Callable[[], bool]) -> None:
         """Wait for ``done``; when it takes too long, go on: the summary says what is missing."""
@@ -165,8 +179,10 @@ class _Show:
             not self.unequal
             and not ledger.stale
             and ledger.whole
-            and ledger.made("cut") == ledger.made("corruption") == 1
-            and statistics.books_mismatched == ledger.made("corruption")  # not one false alarm
+            and ledger.made("line") == ledger.made("cut") == ledger.made("corruption") == 1
+            and ledger.healed("line") == 1
+            and self.corrupted is not None
+            and statistics.books_mismatched == self.corrupted.hits  # on every line that got it, and not one false alarm
         )
         return {
             "ok": ok,
@@ -176,6 +192,8 @@ class _Show:
             "frames_per_read": round(statistics.frames_per_read, 3),
             "books_verified": statistics.books_verified,
             "mismatches_seen": statistics.books_mismatched,
+            "lines_lost": ledger.made("line"),
+            "lines_lost_unnoticed": ledger.healed("line"),
             "cuts": ledger.made("cut"),
             "cuts_healed": ledger.healed("cut"),
             "corruptions": ledger.made("corruption"),

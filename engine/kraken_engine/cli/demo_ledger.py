@@ -1,7 +1,8 @@
 """What the demo broke, what the stream said about it, and whether it is whole again.
 
 A fault is *seen* when every book it hits was announced stale after it, and *healed* when each of them is live again.
-Decides that from events alone; knows nothing of the venue, of tasks or of tables.
+The loss of one line of several is another matter: it is healed when a line is up again, and no book may have been
+announced stale meanwhile. Decides that from events alone; knows nothing of the venue, of tasks or of tables.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import attrs
 
 from kraken_engine.errors import Stale
 from kraken_engine.normalise.book_view import BookUpdate
-from kraken_engine.normalise.events import Event, Gap, Live
+from kraken_engine.normalise.events import Event, Gap, LineDown, LineUp, Live
 
 __all__ = ["FaultKind", "Ledger"]
 
-FaultKind = Literal["cut", "corruption"]
+FaultKind = Literal["line", "cut", "corruption"]
+"""One line of several lost; every line lost; a wrong checksum."""
 
 
 @attrs.define
@@ -31,6 +33,14 @@ class _Fault:
     """Symbols whose book is not live again."""
     why: str = ""
     """What the engine said was wrong."""
+    line: str | None = None
+    """Of the loss of one line: which, once that is known; it is unhealed until that line is up again."""
+    disturbed: dict[str, None] = attrs.field(factory=dict[str, None])
+    """Of the loss of one line: books that were announced stale, which another line should have prevented."""
+
+    @property
+    def healed(self) -> bool:
+        return not self.unhealed and not self.disturbed
 
 
 @attrs.define
@@ -47,9 +57,9 @@ class Ledger:
     _faults: list[_Fault] = attrs.field(factory=list[_Fault], init=False)
 
     def fault(self, kind: FaultKind, symbols: Iterable[str], *, at_s: float) -> None:
-        """Note that the books of ``symbols`` are broken on purpose from now on."""
+        """Note that the books of ``symbols`` are broken on purpose from now on, or a line that others stand in for."""
         hit = dict.fromkeys(symbols)
-        self._faults.append(_Fault(kind, at_s, dict(hit), dict(hit)))
+        self._faults.append(_Fault(kind, at_s, {} if kind == "line" else dict(hit), dict(hit)))
 
     def receive(self, event: Event) -> None:
         """Take one event of the stream."""
@@ -63,6 +73,14 @@ class Ledger:
                     self._lost(symbol, event.why)
             case Live(channel="book", symbol=symbol):
                 self._live(symbol)
+            case LineDown(line=line, reason=reason):
+                for fault in self._of_lines():
+                    if fault.line is None:
+                        fault.line, fault.why = line, reason
+            case LineUp(line=line):
+                for fault in self._of_lines():
+                    if fault.line == line:
+                        fault.unhealed.clear()
             case _:
                 pass
 
@@ -72,7 +90,7 @@ class Ledger:
 
     def healed(self, kind: FaultKind) -> int:
         """Return how many of them were seen and are healed."""
-        return sum(fault.kind == kind and not fault.unhealed for fault in self._faults)
+        return sum(fault.kind == kind and fault.healed for fault in self._faults)
 
     @property
     def whole(self) -> bool:
@@ -81,11 +99,10 @@ class Ledger:
 
     def story(self) -> list[str]:
         """Return one line per fault, for people."""
-        return [
-            f"{fault.kind}: {'healed' if not fault.unhealed else 'NOT HEALED: ' + ', '.join(fault.unhealed)}"
-            f" (the engine said: {fault.why or 'nothing'})"
-            for fault in self._faults
-        ]
+        return [_told(fault) for fault in self._faults]
+
+    def _of_lines(self) -> list[_Fault]:
+        return [fault for fault in self._faults if fault.kind == "line" and fault.unhealed]
 
     def _lost(self, symbol: str, why: str) -> None:
         self.stale[symbol] = why
@@ -93,9 +110,21 @@ class Ledger:
             if symbol in fault.unseen:
                 del fault.unseen[symbol]
                 fault.why = fault.why or why
+            elif fault.kind == "line" and symbol in fault.unhealed:
+                fault.disturbed[symbol] = None
 
     def _live(self, symbol: str) -> None:
         self.stale.pop(symbol, None)
         for fault in self._faults:
-            if symbol not in fault.unseen:
+            if fault.kind != "line" and symbol not in fault.unseen:
                 fault.unhealed.pop(symbol, None)
+
+
+def _told(fault: _Fault) -> str:
+    if fault.disturbed:
+        outcome = f"NOT UNNOTICED: {', '.join(fault.disturbed)}"
+    elif fault.unhealed:
+        outcome = f"NOT HEALED: {', '.join(fault.unhealed)}"
+    else:
+        outcome = "healed, and no book noticed" if fault.kind == "line" else "healed"
+    return f"{fault.kind}: {outcome} (the engine said: {fault.why or 'nothing'})"
