@@ -426,7 +426,7 @@ class FailoverSettings:
     """
     deadline_s: float = attrs.field(default=5.0, validator=_positive)
     """From the last good frame of a stream to the question that brings its data from REST, at most."""
-    lead_s: float = attrs.field(default=2.0, validator=_not_negative)
+    lead_s: float = attrs.field(default=2.5, validator=_not_negative)
     """So long before the deadline the backup is asked: connecting, and the pace of calls, have to fit in."""
     hold_s: float = attrs.field(default=30.0, validator=_positive)
     """Health without a break that the primary has to show before it is trusted again."""

@@ -229,6 +229,14 @@ def test_a_backup_that_fails_too_makes_the_stream_stale_until_somebody_has_data(
     assert desk.take(TICKER) == [SourceChanged, Gap, Live, ticker(21.0)]
 
 
+def test_lines_that_announce_themselves_first_do_not_hide_the_change_of_the_source() -> None:
+    desk = diverted(TICKER, ticker(1.0), ticker(7.0, source=REST))
+    desk.sources.give_up(TICKER, "REST: 503", now=20.0)
+    desk.sources.publish(TICKER, Live(at_s=21.0, channel="ticker", symbol="A/B"))
+    desk.sources.publish(TICKER, ticker(21.0))
+    assert desk.take(TICKER) == [Stale, Gap, Live, SourceChanged, ticker(21.0)]
+
+
 def test_a_backup_that_comes_back_first_heals_what_it_gave_up() -> None:
     desk = diverted(TICKER, ticker(1.0), ticker(7.0, source=REST))
     desk.sources.give_up(TICKER, "REST: 503", now=20.0)
@@ -364,9 +372,11 @@ class SourcesMachine(RuleBasedStateMachine):
         self.printed += trades
         self.state += 1
 
-    @rule(key=st.sampled_from(keys))
-    def the_lines_deliver(self, key: StreamKey) -> None:
+    @rule(key=st.sampled_from(keys), announced=st.booleans())
+    def the_lines_deliver(self, key: StreamKey, announced: bool) -> None:
         self.desk.now_s += 0.01
+        if announced:
+            self.desk.sources.publish(key, Live(at_s=self.desk.now_s, channel=str(key[0]), symbol="A/B"))
         for value in self.values(key, WS):
             self.desk.sources.publish(key, value)
 

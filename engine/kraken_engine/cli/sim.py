@@ -15,7 +15,7 @@ from kraken_engine.sim.runner import Options, Report, simulate
 
 __all__ = ["sim"]
 
-Profile = Literal["none", "mixed", "storm", "network", "venue", "clock", "private", "rest"]
+Profile = Literal["none", "mixed", "storm", "network", "venue", "clock", "private", "rest", "failover"]
 
 _MOST_SEEDS = 1_000_000
 _MOST_PARENTS = 40

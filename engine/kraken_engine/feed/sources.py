@@ -401,7 +401,8 @@ class Sources:
         """Tell whether the lines are current for ``key``, if that has changed."""
         diverted = key in self._diverted
         well = (self._lines if diverted else self._publisher.freshness).is_live(key)
-        if well and not diverted and key not in self._trades and key not in self._candles:
+        filters = (self._trades, self._candles, self._from_backup)
+        if well and not diverted and not any(key in one for one in filters):
             self._plain[key] = None
         else:
             self._plain.pop(key, None)

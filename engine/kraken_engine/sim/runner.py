@@ -15,6 +15,7 @@ from kraken_engine.errors import EngineError, UsageError
 from kraken_engine.runtime import real_runtime
 from kraken_engine.sim.account_scenario import PRIVATE_FAULTS, AccountScenario
 from kraken_engine.sim.deterministic import run
+from kraken_engine.sim.failover import FAILOVER_FAULTS, FailoverScenario
 from kraken_engine.sim.failures import SimulationError, Violation, unwrapped
 from kraken_engine.sim.hooks import FAULTS
 from kraken_engine.sim.judges.verdict import Verdict
@@ -30,6 +31,8 @@ PRIVATE = "private"
 """The profile whose world has accounts in it, with judges and faults of their own."""
 REST = "rest"
 """The profile whose world has no market but REST calls alone, with judges and faults of their own."""
+FAILOVER = "failover"
+"""The profile of a market with a backup, whose lines and REST are broken."""
 
 PROFILES: Mapping[str, tuple[float, Sequence[str] | None]] = {
     "none": (0.0, ()),
@@ -40,8 +43,9 @@ PROFILES: Mapping[str, tuple[float, Sequence[str] | None]] = {
     "clock": (4.0, [kind.name for kind in FAULTS.kinds if kind.place == "clock"]),
     "private": (6.0, None),
     "rest": (4.0, None),
+    "failover": (1.5, None),
 }
-"""Faults a minute on average, and which kinds (None: all), by name."""
+"""Faults a minute on average, and which kinds (None: all there are for this profile), by name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -144,17 +148,22 @@ def _seconds(fault: Fault) -> float:
 
 
 def _catalogue(options: Options) -> Catalogue:
-    return {PRIVATE: PRIVATE_FAULTS, REST: REST_FAULTS}.get(options.profile, FAULTS)
+    known = {PRIVATE: PRIVATE_FAULTS, REST: REST_FAULTS, FAILOVER: FAILOVER_FAULTS}
+    return known.get(options.profile, FAULTS)
 
 
 def _settings(options: Options) -> WorldSettings:
-    return attrs.evolve(options.settings, door="rest", rate=0.5) if options.profile == REST else options.settings
-
-
-def _scenario(options: Options) -> type[Scenario] | type[AccountScenario] | type[RestScenario]:
     if options.profile == REST:
-        return RestScenario
-    return AccountScenario if options.profile == PRIVATE else Scenario
+        return attrs.evolve(options.settings, door="rest", rate=0.5)
+    return attrs.evolve(options.settings, backup=True) if options.profile == FAILOVER else options.settings
+
+
+_AnyScenario = type[Scenario] | type[AccountScenario] | type[RestScenario] | type[FailoverScenario]
+
+
+def _scenario(options: Options) -> _AnyScenario:
+    own: dict[str, _AnyScenario] = {PRIVATE: AccountScenario, REST: RestScenario, FAILOVER: FailoverScenario}
+    return own.get(options.profile, Scenario)
 
 
 def _check(plan: Plan, kinds: Catalogue) -> None:

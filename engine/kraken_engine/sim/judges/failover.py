@@ -1,0 +1,208 @@
+"""Judges failover as readers see it: in time, marked, never backwards, back after the hold (I-4, I-5, I-6, I-7, I-26).
+
+Keeps books of its own about lines, REST and streams, from what is published and from what the world does to REST; of
+the engine's own account only the history of changes is compared with them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+import trio
+
+from kraken_engine.control.failover import Feeder, Switch
+from kraken_engine.errors import Stale
+from kraken_engine.model import Integrity, Source
+from kraken_engine.normalise.book_view import BookUpdate
+from kraken_engine.normalise.events import (
+    Candle,
+    CircuitChanged,
+    Event,
+    LineDown,
+    LineUp,
+    Live,
+    MarketEvent,
+    SourceChanged,
+    TickerUpdate,
+    Trade,
+    TradeGap,
+    VenueStatus,
+)
+from kraken_engine.sim.judges.evidence import name_of
+from kraken_engine.sim.judges.trades import Tape
+from kraken_engine.sim.judges.verdict import Verdict
+from kraken_engine.sim.world import World
+from kraken_engine.state.freshness import StreamKey
+from kraken_engine.tasks.market import Market
+
+__all__ = ["OVER_S", "FailoverJudge"]
+
+OVER_S = 5.0 + 1.25 + 0.5
+"""The deadline; waiting for the pace of one call that another question may have taken; a round trip and a look."""
+REST_WELL_S = 20.0
+"""How long nothing may have been wrong with REST for it to be expected to answer."""
+BACKUP_LOST_S = 12.0
+
+_HELD = "the primary has been well for"
+
+
+@attrs.define(eq=False)
+class _Stream:
+    live: bool = False
+    down_s: float = 0.0
+    """Since when it is not live."""
+    source: Source | None = None
+    last: MarketEvent | None = None
+    backup_s: float = -math.inf
+    """When a value of REST was shown."""
+    gap: TradeGap | None = None
+
+
+@attrs.define(kw_only=True)
+class FailoverJudge:
+    """Judges the streams of one market."""
+
+    world: World
+    verdict: Verdict
+    market: Market
+    keys: Sequence[StreamKey]
+    """Streams with readers, few enough for the budget of REST to reach them all."""
+    tape: Tape
+    over_s: list[float] = attrs.field(factory=list[float], init=False)
+    """How long streams were not live before REST had them, each time."""
+    _streams: dict[StreamKey, _Stream] = attrs.field(init=False)
+    _began_s: float = attrs.field(factory=trio.current_time, init=False)
+    _line_up_s: float | None = attrs.field(default=None, init=False)
+    _line_down_s: float = attrs.field(default=-math.inf, init=False)
+    _rest_bad_s: float = attrs.field(default=-math.inf, init=False)
+    """When something was wrong with REST, or might have been, for the last time."""
+    _circuit: str = attrs.field(default="closed", init=False)
+    _failures: int = attrs.field(default=0, init=False)
+    _away: bool = attrs.field(default=False, init=False)
+    _judged: int = attrs.field(default=0, init=False)
+    """The last switch looked at, and when it was."""
+    _judged_s: float = attrs.field(default=-math.inf, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._streams = {key: _Stream(down_s=self._began_s) for key in self.keys}
+
+    def rest_is_bad(self) -> None:
+        """Something is being done to REST at this moment."""
+        self._rest_bad_s = trio.current_time()
+
+    def see(self, key: StreamKey, event: Event) -> None:
+        """Judge what is published next."""
+        now = trio.current_time()
+        if isinstance(event, LineUp):
+            self._line_up_s = now
+        elif isinstance(event, LineDown):
+            self._line_up_s, self._line_down_s = None, now
+        elif isinstance(event, CircuitChanged):
+            self._circuit = event.state
+            self.rest_is_bad()
+        elif isinstance(event, VenueStatus):
+            self._away = event.text == "maintenance"
+            self.rest_is_bad()
+        stream = self._streams.get(key)
+        if stream is None:
+            return
+        if isinstance(event, MarketEvent):
+            self._value(key, stream, event, now)
+        elif isinstance(event, Stale):
+            if stream.live:
+                stream.live, stream.down_s = False, now
+        elif isinstance(event, Live):
+            if not stream.live and stream.source is Source.REST:
+                self.over_s.append(now - stream.down_s)
+            stream.live = True
+        elif isinstance(event, SourceChanged):
+            stream.source = event.source
+        elif isinstance(event, TradeGap):
+            stream.gap = event
+
+    def check(self) -> None:
+        """Judge this moment, between two batches of the engine."""
+        now = trio.current_time()
+        failures = self.market.failover.statistics().failures
+        if failures != self._failures or self._circuit != "closed" or self._away:
+            self.rest_is_bad()
+        self._failures = failures
+        for switch in self.market.failover.switches(since_s=self._judged_s):
+            if switch.number > self._judged:
+                self._judged, self._judged_s = switch.number, switch.at_s
+                self._switch(switch)
+        for key, stream in self._streams.items():
+            since = max(stream.down_s, self._rest_bad_s + REST_WELL_S, self._began_s)
+            if not stream.live and now - since > OVER_S:
+                what = f"expected data within {OVER_S:g} s, REST being well, got none for {now - stream.down_s:.2f} s"
+                self.verdict.fail("I-26", f"{name_of(key)}: {what}")
+
+    def unrecovered(self) -> list[str]:
+        """Return what is not live though nothing is wrong any more."""
+        return [name_of(key) for key, stream in self._streams.items() if not stream.live]
+
+    def _value(self, key: StreamKey, stream: _Stream, event: MarketEvent, now: float) -> None:
+        where, last = name_of(key), stream.last
+        if not stream.live:
+            self.verdict.fail("I-7", f"{where}: expected Live before a value")
+        if stream.source is not None and event.source is not stream.source:
+            self.verdict.fail("I-26", f"{where}: expected a value of {stream.source}, got one of {event.source} untold")
+        stream.source = event.source
+        if event.source is Source.REST:
+            stream.backup_s = now
+            claims = event.book.verified_levels if isinstance(event, BookUpdate) else 0
+            if event.integrity is not Integrity.UNVERIFIED or claims:
+                self.verdict.fail(
+                    "I-9", f"{where}: expected REST to be unverified, got {event.integrity}, {claims} levels"
+                )
+        if isinstance(event, Trade):
+            self._trade(where, stream, event)
+        elif isinstance(event, Candle):
+            if isinstance(last, Candle) and _state(last) > _state(event):
+                self.verdict.fail("I-4", f"{where}: expected {_state(last)} or later, got {_state(event)}")
+        elif isinstance(event, (TickerUpdate, BookUpdate)) and last is not None:
+            times = last.venue_time is not None and event.venue_time is not None and event.venue_time < last.venue_time
+            if event.received_s < last.received_s or times:
+                self.verdict.fail("I-4", f"{where}: expected a value not older than the one before, got {event!r:.100}")
+        stream.last = event
+
+    def _trade(self, where: str, stream: _Stream, event: Trade) -> None:
+        last, gap = stream.last, stream.gap
+        stream.gap = None
+        if isinstance(last, Trade) and event.trade_id != last.trade_id + 1:
+            told = gap is not None and (gap.first, gap.last) == (last.trade_id + 1, event.trade_id - 1)
+            if event.trade_id <= last.trade_id or not told:
+                self.verdict.fail("I-5", f"{where}: expected {last.trade_id + 1} or its gap, got {event.trade_id}")
+        true = self.tape.find(event.symbol, event.trade_id)
+        if true is None or (float(str(true["price"])), float(str(true["qty"]))) != (
+            float(event.price),
+            float(event.qty),
+        ):
+            self.verdict.fail("I-5", f"{where}: expected {true}, got {event}")
+
+    def _switch(self, switch: Switch) -> None:
+        """Judge one change of the source by the judge's own account of the lines."""
+        if switch.to is not Feeder.PRIMARY:
+            return
+        if not switch.reason.startswith(_HELD):
+            late = [key for key in switch.streams if switch.at_s - self._streams[key].backup_s < BACKUP_LOST_S - 0.5]
+            shown = [key for key in late if self._streams[key].live and self._streams[key].source is Source.REST]
+            if shown:
+                self.verdict.fail("I-26", f"expected a hold for {name_of(shown[0])}, which REST was feeding")
+            return
+        up_s = math.inf if self._line_up_s is None else self._line_up_s
+        if switch.at_s - up_s < 30.0 - 0.01:
+            what = f"expected the line up for 30 s before the return at {switch.at_s:.2f}, got {switch.at_s - up_s:.2f}"
+            self.verdict.fail("I-26", what)
+        before = self.market.failover.switches(since_s=switch.at_s - 600.0 + 0.01)
+        held = [one for one in before if one.to is Feeder.PRIMARY and one.reason.startswith(_HELD)]
+        for key in switch.streams:
+            returns = sum(key in one.streams for one in held)
+            if returns > 4:
+                self.verdict.fail("I-26", f"{name_of(key)}: expected at most 4 returns in 10 minutes, got {returns}")
+
+
+def _state(candle: Candle) -> tuple[str, int]:
+    return candle.interval_begin[:19], candle.trades
