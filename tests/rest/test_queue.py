@@ -665,3 +665,18 @@ async def test_an_answer_about_another_market_is_no_answer(autojump_clock: MockC
         with pytest.raises(DecodeError, match="an answer about BTC/USD"):
             await rest.public.depth("BTC/USD")
         assert rest.public.statistics().failures == 1
+
+
+async def test_the_time_a_caller_gives_covers_the_names_that_have_to_be_fetched_first(
+    autojump_clock: MockClock,
+) -> None:
+    venue = TinyVenue()
+    async with rest_of(venue, ONCE) as rest, trio.open_nursery() as nursery:
+        venue.script["AssetPairs"] = [Hang()]
+        nursery.start_soon(outcome, rest.private.open_orders)
+        await trio.sleep(1.0)
+        begin = trio.current_time()
+        with pytest.raises(RestFailed):
+            await rest.private.balance_ex(timeout_s=5.0)
+        assert trio.current_time() - begin == pytest.approx(5.0)
+        nursery.cancel_scope.cancel()

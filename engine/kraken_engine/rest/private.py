@@ -80,24 +80,26 @@ class PrivateRest:
 
     async def balance(self, *, group: Group = Group.RECOVERY, timeout_s: float | None = None) -> dict[str, Decimal]:
         """Return totals by asset code."""
-        names = await self._public.symbols(assets=True, timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        names = await self._public.symbols(assets=True, timeout_s=left())
 
         def finish(reply: Reply) -> dict[str, Decimal]:
             return normalise.asset_totals(codec.decode_balance(reply.envelope), names)
 
-        return await self._queue.call(operation(group, "Balance"), {}, finish, timeout_s=timeout_s)
+        return await self._queue.call(operation(group, "Balance"), {}, finish, timeout_s=left())
 
     async def balance_ex(
         self, *, group: Group = Group.RECOVERY, timeout_s: float | None = None
     ) -> dict[str, AssetBalance]:
         """Return totals, holds and what is available, by asset code."""
-        names = await self._public.symbols(assets=True, timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        names = await self._public.symbols(assets=True, timeout_s=left())
 
         def finish(reply: Reply) -> dict[str, AssetBalance]:
             rows = codec.decode_balance_ex(reply.envelope)
             return normalise.asset_balances(rows, names, received_s=reply.received_s)
 
-        return await self._queue.call(operation(group, "BalanceEx"), {}, finish, timeout_s=timeout_s)
+        return await self._queue.call(operation(group, "BalanceEx"), {}, finish, timeout_s=left())
 
     async def open_orders(
         self,
@@ -109,14 +111,15 @@ class PrivateRest:
         timeout_s: float | None = None,
     ) -> dict[str, RestOrder]:
         """Return the open orders by id; ``trades``: with the ids of their executions."""
-        names = await self._public.symbols(timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        names = await self._public.symbols(timeout_s=left())
 
         def finish(reply: Reply) -> dict[str, RestOrder]:
             rows = codec.decode_open_orders(reply.envelope)
             return normalise.rest_orders(rows, names, received_s=reply.received_s)
 
         fields = _given(trades="true" if trades else None, userref=_whole(userref), cl_ord_id=cl_ord_id)
-        return await self._queue.call(operation(group, "OpenOrders"), fields, finish, timeout_s=timeout_s)
+        return await self._queue.call(operation(group, "OpenOrders"), fields, finish, timeout_s=left())
 
     async def closed_orders(
         self,
@@ -133,7 +136,8 @@ class PrivateRest:
 
         ``start`` (exclusive) and ``end`` (inclusive) are Unix seconds or order ids.
         """
-        names = await self._public.symbols(timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        names = await self._public.symbols(timeout_s=left())
 
         def finish(reply: Reply) -> tuple[dict[str, RestOrder], int]:
             page = codec.decode_closed_orders(reply.envelope)
@@ -148,22 +152,23 @@ class PrivateRest:
             ofs=_whole(offset or None),
         )
         what = operation(Group.RECOVERY, "ClosedOrders")
-        return await self._queue.call(what, fields, finish, timeout_s=timeout_s)
+        return await self._queue.call(what, fields, finish, timeout_s=left())
 
     async def query_orders(
         self, order_ids: Sequence[str], *, trades: bool = False, timeout_s: float | None = None
     ) -> dict[str, RestOrder]:
         """Return at most 50 orders by the venue's ids."""
+        left = self._queue.patience(timeout_s)
         if not 1 <= len(order_ids) <= ORDERS_PER_QUERY:
             raise UsageError(f"order_ids: expected 1 to {ORDERS_PER_QUERY} of them, got {len(order_ids)}")
-        names = await self._public.symbols(timeout_s=timeout_s)
+        names = await self._public.symbols(timeout_s=left())
 
         def finish(reply: Reply) -> dict[str, RestOrder]:
             return normalise.rest_orders(codec.decode_orders(reply.envelope), names, received_s=reply.received_s)
 
         fields = _given(txid=",".join(order_ids), trades="true" if trades else None)
         what = operation(Group.RECOVERY, "QueryOrders")
-        return await self._queue.call(what, fields, finish, timeout_s=timeout_s)
+        return await self._queue.call(what, fields, finish, timeout_s=left())
 
     async def trades_history(
         self,
@@ -177,7 +182,8 @@ class PrivateRest:
 
         ``start`` (exclusive) and ``end`` (inclusive) are Unix seconds or ids of executions. Costs four ordinary calls.
         """
-        names = await self._public.symbols(timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        names = await self._public.symbols(timeout_s=left())
 
         def finish(reply: Reply) -> tuple[dict[str, RestFill], int]:
             page = codec.decode_trades_history(reply.envelope)
@@ -185,19 +191,20 @@ class PrivateRest:
 
         fields = _given(start=_whole(start), end=_whole(end), ofs=_whole(offset or None))
         what = operation(Group.RECOVERY, "TradesHistory")
-        return await self._queue.call(what, fields, finish, timeout_s=timeout_s)
+        return await self._queue.call(what, fields, finish, timeout_s=left())
 
     async def open_positions(
         self, *, group: Group = Group.RECOVERY, timeout_s: float | None = None
     ) -> dict[str, RestPosition]:
         """Return the open margin positions by id, with what they are worth."""
-        names = await self._public.symbols(timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        names = await self._public.symbols(timeout_s=left())
 
         def finish(reply: Reply) -> dict[str, RestPosition]:
             return normalise.rest_positions(codec.decode_positions(reply.envelope), names, received_s=reply.received_s)
 
         what = operation(group, "OpenPositions")
-        return await self._queue.call(what, {"docalcs": "true"}, finish, timeout_s=timeout_s)
+        return await self._queue.call(what, {"docalcs": "true"}, finish, timeout_s=left())
 
     async def websockets_token(self, *, timeout_s: float | None = None) -> SessionToken:
         """Return a token for a private WebSocket. While the breaker is open, waits to be its first probe."""
@@ -211,35 +218,35 @@ class PrivateRest:
         self, asset: str, key: str, amount: Decimal | str | int, *, timeout_s: float | None = None
     ) -> WithdrawInfo:
         """Return what paying out ``amount`` to the saved address called ``key`` would cost. Moves nothing."""
-        names = await self._public.symbols(assets=True, timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        names = await self._public.symbols(assets=True, timeout_s=left())
         fields = {"asset": names.asset_id(asset), "key": key, "amount": _amount(amount, "amount")}
-        return await self._ask(Group.ADMINISTRATIVE, "WithdrawInfo", fields, codec.decode_withdraw_info, timeout_s)
+        return await self._ask(Group.ADMINISTRATIVE, "WithdrawInfo", fields, codec.decode_withdraw_info, left())
 
     async def withdraw_methods(
         self, asset: str | None = None, *, timeout_s: float | None = None
     ) -> list[WithdrawMethod]:
         """Return the ways to pay out, of one asset or of all."""
-        names = await self._public.symbols(assets=True, timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        names = await self._public.symbols(assets=True, timeout_s=left())
         fields = _given(asset=None if asset is None else names.asset_id(asset))
-        return await self._ask(
-            Group.ADMINISTRATIVE, "WithdrawMethods", fields, codec.decode_withdraw_methods, timeout_s
-        )
+        return await self._ask(Group.ADMINISTRATIVE, "WithdrawMethods", fields, codec.decode_withdraw_methods, left())
 
     async def deposit_methods(self, asset: str, *, timeout_s: float | None = None) -> list[DepositMethod]:
         """Return the ways to pay in ``asset``."""
-        names = await self._public.symbols(assets=True, timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        names = await self._public.symbols(assets=True, timeout_s=left())
         fields = {"asset": names.asset_id(asset)}
-        return await self._ask(Group.ADMINISTRATIVE, "DepositMethods", fields, codec.decode_deposit_methods, timeout_s)
+        return await self._ask(Group.ADMINISTRATIVE, "DepositMethods", fields, codec.decode_deposit_methods, left())
 
     async def deposit_addresses(
         self, asset: str, method: str, *, timeout_s: float | None = None
     ) -> list[DepositAddress]:
         """Return the addresses to pay in ``asset`` to; makes no new one."""
-        names = await self._public.symbols(assets=True, timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        names = await self._public.symbols(assets=True, timeout_s=left())
         fields = {"asset": names.asset_id(asset), "method": method}
-        return await self._ask(
-            Group.ADMINISTRATIVE, "DepositAddresses", fields, codec.decode_deposit_addresses, timeout_s
-        )
+        return await self._ask(Group.ADMINISTRATIVE, "DepositAddresses", fields, codec.decode_deposit_addresses, left())
 
     async def cancel_order(
         self,
@@ -288,8 +295,9 @@ class PrivateRest:
         An error with ``maybe_executed`` leaves it open whether the order lives: ask, never resend. ``deadline`` is RFC
         3339, 2 to 60 s ahead: the engine does not match the order after it.
         """
+        left = self._queue.patience(timeout_s)
         what = operation(Group.EMERGENCY, "AddOrder", allow_add_order=self._allow_add_order)
-        names = await self._public.symbols_with(symbol, timeout_s=timeout_s)
+        names = await self._public.symbols_with(symbol, timeout_s=left())
         fields = _given(
             pair=names.key(symbol),
             type=Side(side).value,
@@ -306,7 +314,7 @@ class PrivateRest:
         def finish(reply: Reply) -> NewOrder:
             return codec.decode_add_order(reply.envelope)
 
-        return await self._queue.call(what, fields, finish, timeout_s=timeout_s)
+        return await self._queue.call(what, fields, finish, timeout_s=left())
 
     async def _ask(
         self,

@@ -7,6 +7,7 @@ minute.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
@@ -15,7 +16,7 @@ import trio
 from kraken_engine.codec import rest_public as codec
 from kraken_engine.codec.rest_public import AssetInfo, PairInfo
 from kraken_engine.codec.tally import Tally
-from kraken_engine.errors import DecodeError, UsageError, shown
+from kraken_engine.errors import DecodeError, NotSent, UsageError, shown
 from kraken_engine.model import CANDLE_INTERVALS_MIN
 from kraken_engine.normalise import rest_market as normalise
 from kraken_engine.normalise.book_view import BookUpdate
@@ -109,11 +110,16 @@ class PublicRest:
 
     async def symbols(self, *, assets: bool = False, timeout_s: float | None = None) -> Symbols:
         """Return the names of pairs, and of assets too if ``assets``; fetched when first asked for."""
-        async with self._fetching:
-            if self._pairs is None:
-                await self.asset_pairs(timeout_s=timeout_s)
-            if assets and self._assets is None:
-                await self.assets(timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        with trio.move_on_after(left()) as waiting:
+            async with self._fetching:
+                waiting.deadline = math.inf  # from here on each call keeps to it, and says what became of it
+                if self._pairs is None:
+                    await self.asset_pairs(timeout_s=left())
+                if assets and self._assets is None:
+                    await self.assets(timeout_s=left())
+        if waiting.cancelled_caught:
+            raise NotSent("AssetPairs", "somebody else has been asking for the names of pairs for too long")
         return Symbols(self._assets or {}, self._pairs or {})
 
     async def symbols_with(self, symbol: str, *, timeout_s: float | None = None) -> Symbols:
@@ -122,10 +128,11 @@ class PublicRest:
         Raises:
             UsageError: the venue has no such pair.
         """
-        symbols = await self.symbols(timeout_s=timeout_s)
+        left = self._queue.patience(timeout_s)
+        symbols = await self.symbols(timeout_s=left())
         if symbols.key(symbol) is None and self._clock.now() - self._fetched_at >= TABLE_PAUSE_S:
-            await self.asset_pairs(timeout_s=timeout_s)
-            symbols = await self.symbols(timeout_s=timeout_s)
+            await self.asset_pairs(timeout_s=left())
+            symbols = await self.symbols(timeout_s=left())
         if symbols.key(symbol) is None:
             raise UsageError(f"symbol: expected one of the venue's, such as BTC/USD, got {shown(symbol)}")
         return symbols
@@ -134,11 +141,12 @@ class PublicRest:
         self, symbols: Sequence[str] = (), *, group: Group = Group.BACKUP, timeout_s: float | None = None
     ) -> dict[str, TickerUpdate]:
         """Return tickers by symbol: of ``symbols``, or in one call those of all pairs."""
+        left = self._queue.patience(timeout_s)
         what = operation(group, "Ticker")
-        names = await self.symbols(timeout_s=timeout_s)
-        keys = [(await self.symbols_with(symbol, timeout_s=timeout_s)).key(symbol) or symbol for symbol in symbols]
+        names = await self.symbols(timeout_s=left())
+        keys = [(await self.symbols_with(symbol, timeout_s=left())).key(symbol) or symbol for symbol in symbols]
         if symbols:
-            names = await self.symbols(timeout_s=timeout_s)
+            names = await self.symbols(timeout_s=left())
 
         def finish(reply: Reply) -> dict[str, TickerUpdate]:
             found = normalise.rest_tickers(
@@ -150,7 +158,7 @@ class PublicRest:
             return found
 
         fields = {"pair": ",".join(keys)} if keys else {}
-        return await self._queue.call(what, fields, finish, timeout_s=timeout_s)
+        return await self._queue.call(what, fields, finish, timeout_s=left())
 
     async def ohlc(
         self,
@@ -162,10 +170,11 @@ class PublicRest:
         timeout_s: float | None = None,
     ) -> CandleHistory:
         """Return candles of ``interval_min`` minutes, at most 720, those after ``since`` (``last`` of an answer)."""
+        left = self._queue.patience(timeout_s)
         what = operation(group, "OHLC")
         if interval_min not in CANDLE_INTERVALS_MIN:
             raise UsageError(f"interval_min: expected one of {CANDLE_INTERVALS_MIN}, got {interval_min!r}")
-        names = await self.symbols_with(symbol, timeout_s=timeout_s)
+        names = await self.symbols_with(symbol, timeout_s=left())
 
         def finish(reply: Reply) -> CandleHistory:
             page = codec.decode_ohlc(reply.envelope)
@@ -174,22 +183,23 @@ class PublicRest:
             )
 
         fields = _given(pair=names.key(symbol), interval=str(interval_min), since=_cursor("since", since))
-        return await self._queue.call(what, fields, finish, pair=symbol, timeout_s=timeout_s)
+        return await self._queue.call(what, fields, finish, pair=symbol, timeout_s=left())
 
     async def depth(
         self, symbol: str, depth: int = 100, *, group: Group = Group.BACKUP, timeout_s: float | None = None
     ) -> BookUpdate:
         """Return the best ``depth`` levels of each side; quantities are rounded to three decimals by the venue."""
+        left = self._queue.patience(timeout_s)
         what = operation(group, "Depth")
         _within("depth", depth, MOST_LEVELS)
-        names = await self.symbols_with(symbol, timeout_s=timeout_s)
+        names = await self.symbols_with(symbol, timeout_s=left())
 
         def finish(reply: Reply) -> BookUpdate:
             levels = codec.decode_depth(reply.envelope)
             return normalise.rest_book(symbol, levels, names, depth=depth, received_s=reply.received_s)
 
         fields = _given(pair=names.key(symbol), count=str(depth))
-        return await self._queue.call(what, fields, finish, pair=symbol, timeout_s=timeout_s)
+        return await self._queue.call(what, fields, finish, pair=symbol, timeout_s=left())
 
     async def trades(
         self,
@@ -201,29 +211,31 @@ class PublicRest:
         timeout_s: float | None = None,
     ) -> TradeHistory:
         """Return trades, oldest first: the newest ``count``, or those after ``since`` (``last`` of an answer)."""
+        left = self._queue.patience(timeout_s)
         what = operation(group, "Trades")
         _within("count", count, MOST_TRADES)
-        names = await self.symbols_with(symbol, timeout_s=timeout_s)
+        names = await self.symbols_with(symbol, timeout_s=left())
 
         def finish(reply: Reply) -> TradeHistory:
             page = codec.decode_trades(reply.envelope)
             return normalise.trade_history(symbol, page, names, received_s=reply.received_s, reject=self._reject)
 
         fields = _given(pair=names.key(symbol), count=str(count), since=_cursor("since", since))
-        return await self._queue.call(what, fields, finish, pair=symbol, timeout_s=timeout_s)
+        return await self._queue.call(what, fields, finish, pair=symbol, timeout_s=left())
 
     async def spread(
         self, symbol: str, *, since: int | None = None, group: Group = Group.BACKUP, timeout_s: float | None = None
     ) -> tuple[SpreadPoint, ...]:
         """Return some 200 recent best bids and asks, oldest first."""
+        left = self._queue.patience(timeout_s)
         what = operation(group, "Spread")
-        names = await self.symbols_with(symbol, timeout_s=timeout_s)
+        names = await self.symbols_with(symbol, timeout_s=left())
 
         def finish(reply: Reply) -> tuple[SpreadPoint, ...]:
             return normalise.spread_points(symbol, codec.decode_spread(reply.envelope), names)
 
         fields = _given(pair=names.key(symbol), since=_cursor("since", since))
-        return await self._queue.call(what, fields, finish, pair=symbol, timeout_s=timeout_s)
+        return await self._queue.call(what, fields, finish, pair=symbol, timeout_s=left())
 
     def _reject(self, error: DecodeError) -> None:
         self._rejected.add(f"{error.path}: {error.expected}")

@@ -191,6 +191,11 @@ class RestQueue:
         """Whether the breaker lets nothing ordinary through now."""
         return self.breaker.look(now=self._clock.now()) is BreakerState.OPEN
 
+    def patience(self, timeout_s: float | None) -> Callable[[], float]:
+        """Return what tells how many seconds are left of ``timeout_s`` (None: the settings' patience) from now on."""
+        ends_s = self._clock.now() + (self._settings.patience_s if timeout_s is None else timeout_s)
+        return lambda: max(0.0, ends_s - self._clock.now())
+
     def statistics(self) -> RestStatistics:
         """Return the counters."""
         return RestStatistics(**self._counts, waiting=len(self._waiting), latencies_s=tuple(self._latencies))
