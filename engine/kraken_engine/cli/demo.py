@@ -26,7 +26,7 @@ from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.tasks.market import Market, open_market
 from kraken_engine.tasks.scope import open_background
-from kraken_engine.venue.core.delivery import FaultRecord
+from kraken_engine.venue.core.records import FaultRecord
 from kraken_engine.venue.shells.server import VenueServer, VenueSettings, open_venue
 
 __all__ = ["demo"]
