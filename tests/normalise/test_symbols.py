@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kraken_engine.codec.rest_public import AssetInfo, PairInfo
+from kraken_engine.model import Instrument
 from kraken_engine.normalise.symbols import Symbols, modern
 
 
@@ -81,3 +84,28 @@ def test_a_modern_code_is_a_fixed_point(name: str, suffix: str) -> None:
     code = modern(name + suffix)
     assert modern(code) == code
     assert code.endswith(suffix)
+
+
+def test_names_follow_from_modern_symbols_where_the_tables_cannot_be_had() -> None:
+    def instrument(symbol: str) -> Instrument:
+        base, quote = symbol.split("/")
+        one = Decimal(1)
+        return Instrument(
+            symbol=symbol, base=base, quote=quote, status="online", price_decimals=1, qty_decimals=8,
+            price_increment=one, qty_increment=one, qty_min=one, cost_min=one,
+        )  # fmt: skip
+
+    names = Symbols.of_instruments(map(instrument, ("BTC/USD", "DOGE/USD", "XTZ/USD", "ETH/BTC")))
+    for key, pair in PAIRS.items():
+        symbol = SYMBOLS.symbol(key)
+        if symbol is not None:
+            assert {names.symbol(name) for name in (key, pair.altname, symbol)} == {symbol}
+    assert [names.asset(name) for name in ("XXBT", "ZUSD", "XTZ", "XBT.M", "XXDG")] == [
+        "BTC",
+        "USD",
+        "XTZ",
+        "BTC.M",
+        "DOGE",
+    ]
+    assert names.asset_id("BTC") == "XXBT"
+    assert names.symbol("SHIBUSD") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -36,6 +37,7 @@ from kraken_engine.errors import (
     RestFailed,
     StoreError,
 )
+from kraken_engine.model import Instrument
 from kraken_engine.normalise.events import CircuitChanged, Notice
 from kraken_engine.rest.operations import Group
 from kraken_engine.rest.queue import Attempt
@@ -680,3 +682,19 @@ async def test_the_time_a_caller_gives_covers_the_names_that_have_to_be_fetched_
             await rest.private.balance_ex(timeout_s=5.0)
         assert trio.current_time() - begin == pytest.approx(5.0)
         nursery.cancel_scope.cancel()
+
+
+async def test_trouble_of_the_public_api_does_not_blind_the_private_one(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    one = Decimal(1)
+    bitcoin = Instrument(
+        symbol="BTC/USD", base="BTC", quote="USD", status="online", price_decimals=1, qty_decimals=8,
+        price_increment=one, qty_increment=one, qty_min=one, cost_min=one,
+    )  # fmt: skip
+    async with rest_of(venue, ONCE) as rest:
+        venue.script["AssetPairs"] = [["EGeneral:Too many requests"]]
+        with pytest.raises(RateLimited):
+            await rest.private.balance()
+        rest.public.stand_in({"BTC/USD": bitcoin})
+        assert await rest.private.balance() == {"BTC": Decimal("1.5")}
+        assert list(await rest.private.open_orders()) == []

@@ -12,15 +12,24 @@ Pairs"; 838 of 849 ids equalled their code in 2026-09.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import final
 
 from kraken_engine.codec.rest_public import AssetInfo, PairInfo
+from kraken_engine.model import Instrument
 
 __all__ = ["RENAMED", "Symbols", "modern"]
 
 RENAMED: Mapping[str, str] = {"XBT": "BTC", "XDG": "DOGE"}
 """Short names for which the modern code is another one."""
+
+_SHORT = {code: name for name, code in RENAMED.items()}
+_OLD_IDS = {
+    "XBT": "XXBT", "XDG": "XXDG", "ETC": "XETC", "ETH": "XETH", "LTC": "XLTC", "MLN": "XMLN", "REP": "XREP",
+    "XLM": "XXLM", "XMR": "XXMR", "XRP": "XXRP", "ZEC": "XZEC", "AUD": "ZAUD", "CAD": "ZCAD", "EUR": "ZEUR",
+    "GBP": "ZGBP", "JPY": "ZJPY", "USD": "ZUSD",
+}  # fmt: skip
+"""The assets whose legacy id is not their short name: a closed list, new ones have none."""
 
 _DARK_POOL = ".d"
 
@@ -56,6 +65,25 @@ class Symbols:
             self._keys.setdefault(symbol, key)
             names = (key, pair.altname, symbol, pair.wsname or symbol)
             self._symbols |= dict.fromkeys(names, symbol)
+
+    @classmethod
+    def of_instruments(cls, instruments: Iterable[Instrument]) -> Symbols:
+        """Return the names that follow from modern symbols, for as long as the venue's tables cannot be had.
+
+        Every name of a pair that the venue may answer with is among them; keys are guessed for the way there, where the
+        short name does as well.
+        """
+        made = cls({}, {})
+        for instrument in instruments:
+            base, quote = (_SHORT.get(code, code) for code in (instrument.base, instrument.quote))
+            ids = [_OLD_IDS.get(name, name) for name in (base, quote)]
+            names = (instrument.symbol, base + quote, f"{base}/{quote}", "".join(ids))
+            made._symbols |= dict.fromkeys(names, instrument.symbol)
+            made._keys[instrument.symbol] = base + quote
+            for name, asset_id, code in zip((base, quote), ids, (instrument.base, instrument.quote), strict=True):
+                made._codes |= {asset_id: code, name: code, code: code}
+                made._ids[code] = asset_id
+        return made
 
     @property
     def symbols(self) -> tuple[str, ...]:

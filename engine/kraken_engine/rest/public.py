@@ -16,8 +16,8 @@ import trio
 from kraken_engine.codec import rest_public as codec
 from kraken_engine.codec.rest_public import AssetInfo, PairInfo
 from kraken_engine.codec.tally import Tally
-from kraken_engine.errors import DecodeError, NotSent, UsageError, shown
-from kraken_engine.model import CANDLE_INTERVALS_MIN
+from kraken_engine.errors import DecodeError, EngineError, NotSent, UsageError, shown
+from kraken_engine.model import CANDLE_INTERVALS_MIN, Instrument
 from kraken_engine.normalise import rest_market as normalise
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import InstrumentUpdate, TickerUpdate, VenueStatus
@@ -52,6 +52,7 @@ class PublicRest:
         self._assets: dict[str, AssetInfo] | None = None
         self._fetched_at = 0.0
         self._fetching = trio.Lock()
+        self._stand_in: Mapping[str, Instrument] = {}
         self.venue_clock = venue_clock
         """The venue's time, from every answer of :meth:`time`."""
 
@@ -108,16 +109,28 @@ class PublicRest:
         symbols = Symbols(self._assets or {}, pairs)
         return normalise.rest_instruments(pairs, symbols, received_s=received_s, reject=self._reject)
 
+    def stand_in(self, instruments: Mapping[str, Instrument]) -> None:
+        """Use the names of ``instruments``, which may grow, while the venue's tables cannot be had.
+
+        Trouble of the public API must not blind the private one: orders and balances have to be named.
+        """
+        self._stand_in = instruments
+
     async def symbols(self, *, assets: bool = False, timeout_s: float | None = None) -> Symbols:
         """Return the names of pairs, and of assets too if ``assets``; fetched when first asked for."""
         left = self._queue.patience(timeout_s)
         with trio.move_on_after(left()) as waiting:
             async with self._fetching:
                 waiting.deadline = math.inf  # from here on each call keeps to it, and says what became of it
-                if self._pairs is None:
-                    await self.asset_pairs(timeout_s=left())
-                if assets and self._assets is None:
-                    await self.assets(timeout_s=left())
+                try:
+                    if self._pairs is None:
+                        await self.asset_pairs(timeout_s=left() / 2 if self._stand_in else left())
+                    if assets and self._assets is None:
+                        await self.assets(timeout_s=left() / 2 if self._stand_in else left())
+                except EngineError:
+                    if not self._stand_in:
+                        raise
+                    return Symbols.of_instruments(self._stand_in.values())
         if waiting.cancelled_caught:
             raise NotSent("AssetPairs", "somebody else has been asking for the names of pairs for too long")
         return Symbols(self._assets or {}, self._pairs or {})

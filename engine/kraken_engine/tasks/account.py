@@ -96,6 +96,7 @@ async def open_account(
                 stack.enter_context(hold_key(runtime, held.fingerprint, f"account {settings.name}, {place}"))
         if public is None:
             public = await stack.enter_async_context(open_public_rest(config, runtime, notify=publisher.announce))
+        public.stand_in(market.instruments)
         rest = await stack.enter_async_context(
             open_private_rest(
                 config,
