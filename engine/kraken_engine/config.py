@@ -448,6 +448,10 @@ class FailoverSettings:
     """Shortest time between two questions about the same stream."""
     slowest_s: float = attrs.field(default=5.0, validator=_positive)
     """Longest one: what cannot be asked so often within ``calls_per_s`` is not covered, and says so."""
+    probe_every_s: float = attrs.field(default=5.0, validator=_positive)
+    """Streams that say nothing are compared with REST so often: a subscription may have been forgotten."""
+    probe_patience_s: float = attrs.field(default=2.5, validator=_positive)
+    """So long after an answer that contradicts it, a stream may still bring the update that explains it."""
     history_entries: int = attrs.field(default=1000, validator=_at_least_1)
     """Changes of the source that are remembered."""
 

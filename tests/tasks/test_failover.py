@@ -30,6 +30,7 @@ from kraken_engine import (
 )
 from kraken_engine.config import FailoverSettings, PoolSettings
 from kraken_engine.control.failover import Feeder
+from kraken_engine.feed.consistency import Agreement, Comparison
 from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.network import Dialing
 from kraken_engine.sim.world import World, WorldSettings, open_world
@@ -123,6 +124,10 @@ def test_a_full_cycle_keeps_every_promise(lines: int) -> None:
     in_scene(play, settings)
 
 
+def rest_requests(world: World) -> int:
+    return int(str(world.exchange.counters()["rest_requests"]))
+
+
 def assert_honest(scene: Scene) -> None:
     """No change of the source that was not told, nothing backwards, no trade twice or missing without a word."""
     sources: dict[Any, Source] = {}
@@ -211,6 +216,47 @@ def test_a_single_silent_book_moves_alone() -> None:
     in_scene(play, books=2)
 
 
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_subscription_that_never_sends_is_found_out_by_asking_rest(lines: int) -> None:
+    settings = attrs.evolve(SETTINGS, rate=8.0, config=Config(pool=PoolSettings(max_connections=lines)))
+
+    async def play(scene: Scene) -> None:
+        symbol = scene.world.exchange.symbols[0]
+        scene.world.exchange.faults.silence(seconds=40.0, symbol=symbol, now=trio.current_time())
+        mute = scene.now()
+        await trio.sleep(30)
+        found = [(at - mute, event) for at, event in scene.told if isinstance(event, Stale) and at > mute]
+        assert {event.channel for _, event in found} == {"ticker", "book", "trade", "ohlc"}
+        assert max(at for at, _ in found) <= 10.0 + 2.0, "ten seconds from the first change that was kept back"
+        assert all("REST has newer data" in event.why for _, event in found)
+        assert scene.market.feed.latest(Ticker(symbol)).source is REST
+
+    in_scene(play, settings)
+
+
+def test_a_quiet_market_is_not_called_stale_whatever_rest_is_asked() -> None:
+    settings = attrs.evolve(SETTINGS, rate=0.2)
+
+    async def play(scene: Scene) -> None:
+        asked = rest_requests(scene.world)
+        await trio.sleep(600)
+        assert rest_requests(scene.world) > asked + 20
+        assert not [event for _, event in scene.told if isinstance(event, Stale)]
+
+    in_scene(play, settings)
+
+
+def test_the_two_sources_agree_or_age_and_rounding_explain_it() -> None:
+    async def play(scene: Scene) -> None:
+        compared: list[Comparison] = []
+        for _ in range(30):
+            compared += await scene.market.failover.verify_consistency()
+        assert len(compared) == 60
+        assert {one.agreement for one in compared} <= {Agreement.EQUAL, Agreement.ROUNDED, Agreement.AGE}
+
+    in_scene(play)
+
+
 def test_what_the_budget_does_not_reach_says_so() -> None:
     settings = attrs.evolve(SETTINGS, symbols=12)
 
@@ -229,10 +275,6 @@ def test_what_the_budget_does_not_reach_says_so() -> None:
         assert scene.market.failover.statistics().uncovered == 9
 
     in_scene(play, settings, books=12)
-
-
-def rest_requests(world: World) -> int:
-    return int(str(world.exchange.counters()["rest_requests"]))
 
 
 def test_maintenance_is_waited_out_with_questions_about_the_state_alone() -> None:

@@ -78,6 +78,8 @@ class Continuity:
     """When the lines that feed a stream last got a frame; whoever makes the lines sets it."""
     ask_again: Callable[[StreamKey], None] = lambda _: None
     """Subscribe anew to a stream, for a fresh snapshot; whoever makes the lines sets it."""
+    doubt: Callable[[StreamKey, str], None] = lambda _, __: None
+    """Trust no line with a stream until a fresh snapshot is there, and say why; whoever makes the lines sets it."""
     open_orders: Callable[[], Iterable[str]] = tuple
     """Symbols with open orders; whoever opens accounts sets it."""
     on_switch: Callable[[Switch], None] = lambda _: None
@@ -125,6 +127,34 @@ class Continuity:
         self.sources.dismiss(key, "nobody reads it", now=self.clock.now())
         self.publisher.flush()
         self.feed.set()
+
+    def streams(self) -> list[StreamKey]:
+        """Return the streams that are watched over."""
+        return list(self._wanted)
+
+    def trigger(self, key: StreamKey) -> str | None:
+        """Return by what a ticker is triggered; None: it is no ticker, or nobody reads it."""
+        subscription = self._wanted.get(key)
+        return None if subscription is None else subscription.trigger
+
+    def quiet_streams(self, *, longer_than_s: float) -> dict[StreamKey, MarketEvent]:
+        """Return what the lines show of streams that are live and have said nothing for so long.
+
+        None at all while something is lost, or the venue is away: REST has better to do then, or nothing to say.
+        """
+        if self.modes.away is not None or self.watchdog.next_due < math.inf or self.watchdog.on_backup():
+            return {}
+        now, quiet = self.clock.now(), dict[StreamKey, MarketEvent]()
+        for key in self._wanted:
+            latest = self.publisher.latest(key)
+            if latest is not None and self.sources.is_well(key) and now - latest.received_s >= longer_than_s:
+                quiet[key] = latest
+        return quiet
+
+    def shows(self, key: StreamKey, event: MarketEvent) -> bool:
+        """Return whether ``event`` is still what the lines show of ``key``, as current."""
+        well = self.sources.is_well(key) and not self.sources.is_diverted(key)
+        return well and self.publisher.latest(key) is event
 
     # -- the watchdog
 

@@ -6,7 +6,8 @@
     ├─ public REST                  queue, breaker and pace inside
     └─ background (nursery)
        ├─ failover watchdog         samples in, commands out; never touches a socket
-       └─ backup feed               REST polling while the lines are down
+       ├─ backup feed               REST polling while the lines are down
+       └─ probe                     asks REST about streams that say nothing
 
 Where there is no REST of the same venue, streams just are stale until their line is back.
 """
@@ -24,10 +25,13 @@ import attrs
 from kraken_engine.config import REST_URL, Config
 from kraken_engine.control.failover import Feeder, Switch
 from kraken_engine.control.venue_mode import VenueModes
-from kraken_engine.feed.topics import Topic
+from kraken_engine.errors import UsageError
+from kraken_engine.feed.consistency import Comparison
+from kraken_engine.feed.topics import Book, Ticker, Topic
 from kraken_engine.rest.public import PublicRest
 from kraken_engine.runtime import Runtime
 from kraken_engine.tasks.backup_feed import run_backup_feed
+from kraken_engine.tasks.consistency import run_probe, verify_consistency
 from kraken_engine.tasks.continuity import Continuity, FailoverStatistics
 from kraken_engine.tasks.rest import open_public_rest
 from kraken_engine.tasks.scope import open_background
@@ -40,8 +44,9 @@ __all__ = ["Failover", "has_rest", "open_failover"]
 class Failover:
     """Which source feeds what, for applications; an open market has one."""
 
-    def __init__(self, continuity: Continuity) -> None:
+    def __init__(self, continuity: Continuity, rest: PublicRest | None) -> None:
         self._continuity = continuity
+        self._rest = rest
 
     @property
     def modes(self) -> VenueModes:
@@ -61,6 +66,20 @@ class Failover:
         """
         stream = None if topic is None else topic.key
         return self._continuity.watchdog.history(since_s=since_s, stream=stream)
+
+    async def verify_consistency(self, *topics: Ticker | Book) -> list[Comparison]:
+        """Compare what the WebSocket shows with REST: ``topics``, or every ticker and book that somebody reads.
+
+        One question each, at the pace of REST. Streams that are fed by REST, or by nobody, are left out.
+
+        Raises:
+            UsageError: there is no REST here.
+            EngineError: REST did not answer.
+        """
+        if self._rest is None:
+            raise UsageError("verify_consistency: expected a REST API of the same venue (rest.base_url), there is none")
+        keys = [topic.key for topic in topics] if topics else None
+        return await verify_consistency(self._continuity, self._rest, keys=keys)
 
     def statistics(self) -> FailoverStatistics:
         """Return the counters."""
@@ -98,4 +117,5 @@ async def open_failover(config: Config, runtime: Runtime, continuity: Continuity
             nursery = await stack.enter_async_context(open_background("the failover"))
             nursery.start_soon(run_watchdog, continuity)
             nursery.start_soon(run_backup_feed, continuity, rest)
+            nursery.start_soon(run_probe, continuity, rest)
         yield rest

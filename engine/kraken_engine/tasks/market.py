@@ -226,6 +226,7 @@ async def _open_market(
     )
     continuity.last_frame_s = pool.last_frame_s
     continuity.ask_again = pool.refresh
+    continuity.doubt = pool.doubt
 
     def want(key: StreamKey, subscription: SubscriptionKey) -> None:
         pool.want(key, subscription)
@@ -251,7 +252,7 @@ async def _open_market(
                 feed=feed,
                 publisher=publisher,
                 pool=pool,
-                failover=Failover(continuity),
+                failover=Failover(continuity, rest),
                 kpis=kpis,
                 config=config,
                 runtime=runtime,

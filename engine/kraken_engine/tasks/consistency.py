@@ -1,0 +1,126 @@
+"""Asking REST whether the lines tell the truth: on demand, and all the time for streams that say nothing.
+
+A quiet stream on a line that is well is either a quiet market or a subscription the venue has forgotten; only a second
+source can tell. So while something is quiet, and nothing is lost, one question about all tickers goes out every
+``probe_every_s``. A stream whose prices REST contradicts, and that still says nothing once any update in flight would
+be here, is not trusted any more: it is asked for anew, and the backup stands by as for any other loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
+import trio
+
+from kraken_engine.errors import EngineError
+from kraken_engine.feed.consistency import Comparison, compare, contradicts
+from kraken_engine.feed.questions import REST_BOOK_DEPTH, Questions
+from kraken_engine.normalise.book_view import BookUpdate
+from kraken_engine.normalise.events import Event, MarketEvent, TickerUpdate
+from kraken_engine.state.freshness import StreamKey
+from kraken_engine.tasks.continuity import Continuity
+
+__all__ = ["run_probe", "verify_consistency"]
+
+_SETTLE_S = 0.5
+"""How long after an answer the lines may show the same moment of the venue."""
+_ANSWER_S = 5.0
+_NAMED_SYMBOLS = 50
+
+
+async def verify_consistency(
+    continuity: Continuity, questions: Questions, *, keys: Iterable[StreamKey] | None = None
+) -> list[Comparison]:
+    """Compare tickers and books that the lines feed with REST, one question after the other.
+
+    Args:
+        continuity: of the market.
+        questions: REST.
+        keys: which streams; all tickers and books with readers when not given.
+
+    Raises:
+        EngineError: REST did not answer.
+    """
+    wanted = continuity.streams() if keys is None else list(keys)
+    compared: list[Comparison] = []
+    for key in wanted:
+        if key[0] not in ("ticker", "book") or continuity.sources.is_diverted(key):
+            continue
+        compared.append(await _compare(continuity, questions, key))
+    return compared
+
+
+async def _compare(continuity: Continuity, questions: Questions, key: StreamKey) -> Comparison:
+    publisher, clock, symbol = continuity.publisher, continuity.clock, str(key[1])
+    shown: list[MarketEvent] = []
+    latest = publisher.latest(key)
+    if latest is not None and publisher.freshness.is_live(key):
+        shown.append(latest)
+
+    def note(where: StreamKey, event: Event) -> None:
+        if where == key and isinstance(event, MarketEvent):
+            shown.append(event)
+
+    stop = publisher.observe(note)
+    try:
+        asked_s = clock.now()
+        rest: MarketEvent
+        if key[0] == "ticker":
+            rest = (await questions.ticker([symbol]))[symbol]
+        else:
+            depth = latest.book.depth if isinstance(latest, BookUpdate) else 10
+            rest = await questions.depth(symbol, min(depth, REST_BOOK_DEPTH))
+        answered_s = clock.now()
+        await trio.sleep(_SETTLE_S)
+    finally:
+        stop()
+    return compare(rest, shown, asked_s=asked_s, answered_s=answered_s)
+
+
+async def run_probe(continuity: Continuity, questions: Questions) -> None:
+    """Look for subscriptions the venue has forgotten, until cancelled. What REST does not answer proves nothing."""
+    settings = continuity.settings
+    while True:
+        await trio.sleep(settings.probe_every_s)
+        quiet = continuity.quiet_streams(longer_than_s=settings.probe_every_s / 2)
+        if not quiet:
+            continue
+        symbols = list(dict.fromkeys(str(key[1]) for key in quiet))
+        tickers = None
+        try:
+            with trio.move_on_after(_ANSWER_S):
+                tickers = await questions.ticker(symbols if len(symbols) <= _NAMED_SYMBOLS else ())
+        except EngineError:
+            continue
+        if tickers is None:
+            continue
+        suspects = [one for key, event in quiet.items() for one in _suspect(continuity, key, event, tickers)]
+        if suspects:
+            await trio.sleep(settings.probe_patience_s)
+            _convict(continuity, suspects)
+
+
+@attrs.frozen
+class _Suspect:
+    key: StreamKey
+    event: MarketEvent
+    why: str
+
+
+def _suspect(
+    continuity: Continuity, key: StreamKey, event: MarketEvent, tickers: Mapping[str, TickerUpdate]
+) -> Sequence[_Suspect]:
+    ticker = tickers.get(str(key[1]))
+    if ticker is None or not continuity.shows(key, event):
+        return ()
+    if continuity.trigger(key) == "trades" and ticker.last == getattr(event, "last", None):
+        return ()  # between trades, such a ticker does not follow bid and ask
+    why = contradicts(ticker, event)
+    return () if why is None else (_Suspect(key, event, why),)
+
+
+def _convict(continuity: Continuity, suspects: Sequence[_Suspect]) -> None:
+    for suspect in suspects:
+        if continuity.shows(suspect.key, suspect.event):
+            continuity.doubt(suspect.key, f"it says nothing, and REST has newer data: {suspect.why}")
