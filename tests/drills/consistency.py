@@ -1,8 +1,8 @@
 """Compare the WebSocket with REST at random moments, with the venue's own history as witness.
 
-Over real sockets, a lively venue; every comparison has to be equal, equal but for rounding, or explained by age. And the
-witness has to agree: what the WebSocket showed is a book the venue had (its checksum is in the venue's history), and
-what REST showed is a book of that history, rounded.
+Over real sockets, a lively venue; every comparison has to be equal, equal but for rounding, or explained by age. And
+the witness has to agree: what the WebSocket showed is a book the venue had (its checksum is in the venue's history),
+and what REST showed is a book of that history, rounded.
 
 ::
 
