@@ -11,6 +11,9 @@ from typing import Any
 
 import attrs
 
+from kraken_engine.codec.venue_errors import RetryClass, classify
+from kraken_engine.errors import RateLimited, SessionRejected
+
 __all__ = ["Refusal", "Request", "SubscriptionKey", "request_for"]
 
 
@@ -69,7 +72,14 @@ class Refusal(enum.Enum):
 
     @classmethod
     def of(cls, error: str) -> Refusal:
-        """Return what the venue's words mean."""
+        """Return what the venue's words mean: by the table of all its words, and by phrases for what it lacks."""
+        rule = classify(error).rule
+        if rule.error is SessionRejected:
+            return cls.SESSION
+        if rule.known and rule.retry in (RetryClass.FIX, RetryClass.STOP):
+            return cls.FINAL
+        if rule.error is RateLimited:
+            return cls.TOO_FAST
         words = error.lower()
         return next((refusal for phrase, refusal in _PHRASES.items() if phrase in words), cls.OTHER)
 
@@ -79,13 +89,7 @@ _SNAPSHOT_ON_REQUEST = frozenset({"trade"})
 
 _PHRASES = {
     "already subscribed": Refusal.ALREADY,
-    "exceeded msg rate": Refusal.TOO_FAST,
-    "currency pair not supported": Refusal.FINAL,
-    "malformed request": Refusal.FINAL,
     "unsupported": Refusal.FINAL,
     "unavailable on this endpoint": Refusal.FINAL,
-    "permission denied": Refusal.FINAL,
-    "invalid session": Refusal.SESSION,
-    "token(s) not found": Refusal.SESSION,
 }
 """The venue's words in lower case (docs "Errors"); the first phrase found decides."""
