@@ -698,3 +698,24 @@ async def test_trouble_of_the_public_api_does_not_blind_the_private_one(autojump
         rest.public.stand_in({"BTC/USD": bitcoin})
         assert await rest.private.balance() == {"BTC": Decimal("1.5")}
         assert list(await rest.private.open_orders()) == []
+
+
+async def test_a_machine_that_slept_past_a_callers_time_sends_nothing_late(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    async with rest_of(venue) as rest, trio.open_nursery() as nursery:
+        await ready(rest)
+        venue.script["Balance"] = [Hang(3.0)]
+        results: list[Any] = []
+
+        async def ask() -> None:
+            results.append(await outcome(lambda: rest.private.open_orders(timeout_s=20.0)))
+
+        nursery.start_soon(outcome, rest.private.balance)
+        await trio.sleep(0.1)
+        nursery.start_soon(ask)
+        await trio.sleep(0.1)
+        autojump_clock.jump(1000.0)
+        await trio.sleep(30.0)
+        assert [type(result) for result in results] == [NotSent]
+        assert "OpenOrders" not in venue.names()
+        await rest.private.open_orders()

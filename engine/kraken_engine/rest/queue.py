@@ -401,10 +401,11 @@ class RestQueue:
         ends_s = min(
             now + self._settings.timeout_s, call.deadline_s, math.inf if call.ticket is None else call.ticket.deadline_s
         )
-        if call.retry and not self._budget.retry(now=now):
+        in_time = now < ends_s  # not after the machine has slept, for one
+        if not in_time or (call.retry and not self._budget.retry(now=now)):
             if call.ticket is not None:
                 self.breaker.cancelled(call.ticket, now=now)
-            call.done.set()  # with what came of the attempt before
+            call.fail(call.error or self._without_answer(call, "its time was over before its turn came"))
             return None
         self._counts["attempts"] += 1
         if call.attempts == 0:

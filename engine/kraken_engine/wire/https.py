@@ -112,7 +112,7 @@ class HttpClient:
             extensions={"trace": progress.note},
         )
         try:
-            with trio.fail_after(limit_s):
+            with trio.fail_after(max(0.0, limit_s)):
                 return await self._exchange(what, request)
         except trio.TooSlowError:
             why = f"no answer within {limit_s:g} s"
