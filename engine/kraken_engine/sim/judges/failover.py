@@ -74,8 +74,9 @@ class FailoverJudge:
     """How long streams were not live before REST had them, each time."""
     _streams: dict[StreamKey, _Stream] = attrs.field(init=False)
     _began_s: float = attrs.field(factory=trio.current_time, init=False)
-    _line_up_s: float | None = attrs.field(default=None, init=False)
-    _line_down_s: float = attrs.field(default=-math.inf, init=False)
+    _line_up_s: float | None = attrs.field(factory=trio.current_time, init=False)
+    _last_up: tuple[float, float] = attrs.field(default=(math.inf, -math.inf), init=False)
+    """When the connection before was up, from and to."""
     _rest_bad_s: float = attrs.field(default=-math.inf, init=False)
     """When something was wrong with REST, or might have been, for the last time."""
     _circuit: str = attrs.field(default="closed", init=False)
@@ -98,7 +99,9 @@ class FailoverJudge:
         if isinstance(event, LineUp):
             self._line_up_s = now
         elif isinstance(event, LineDown):
-            self._line_up_s, self._line_down_s = None, now
+            if self._line_up_s is not None:
+                self._last_up = (self._line_up_s, now)
+            self._line_up_s = None
         elif isinstance(event, CircuitChanged):
             self._circuit = event.state
             self.rest_is_bad()
@@ -193,6 +196,8 @@ class FailoverJudge:
                 self.verdict.fail("I-26", f"expected a hold for {name_of(shown[0])}, which REST was feeding")
             return
         up_s = math.inf if self._line_up_s is None else self._line_up_s
+        if self._last_up[0] <= switch.at_s <= self._last_up[1]:  # it ended since
+            up_s = self._last_up[0]
         if switch.at_s - up_s < 30.0 - 0.01:
             what = f"expected the line up for 30 s before the return at {switch.at_s:.2f}, got {switch.at_s - up_s:.2f}"
             self.verdict.fail("I-26", what)
