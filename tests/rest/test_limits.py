@@ -1,0 +1,41 @@
+"""A restart never passes the venue's limit, and the venue's clock is as old as its last word."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kraken_engine.control.rest_limits import REST_TIERS, CallCounter
+from kraken_engine.rest.limits import assumed_level
+from kraken_engine.rest.venue_clock import VenueClock
+
+
+@given(st.sampled_from(list(REST_TIERS.values())), st.floats(0.5, 1.0), st.floats(0.0, 120.0), st.integers(0, 40))
+def test_whatever_the_process_before_spent_a_restart_stays_within_the_limit(
+    tier: object, buffer: float, idle_s: float, calls: int
+) -> None:
+    assert isinstance(tier, type(REST_TIERS["pro"]))
+    true = max(0.0, tier.limit * buffer - idle_s * tier.decay_per_s)  # as full as it kept it, and drained since
+    counter = CallCounter(tier, buffer)
+    counter.spend(assumed_level(tier, buffer, idle_s), now=0.0)
+    for _ in range(calls):
+        if counter.wait_s(1, now=0.0) == 0.0:
+            counter.spend(1, now=0.0)
+            true += 1
+    assert true <= tier.limit + 1e-6
+
+
+@pytest.mark.parametrize(("idle_s", "level"), [(0.0, 9), (10.0, 6), (28.0, 0), (3600.0, 0)])
+def test_a_counter_that_had_time_to_drain_is_taken_to_be_empty(idle_s: float, level: int) -> None:
+    assert assumed_level(REST_TIERS["starter"], 0.8, idle_s) == level
+
+
+def test_the_venues_clock_goes_on_by_ours_and_not_by_the_wall() -> None:
+    clock = VenueClock()
+    assert clock.now_ns(now=5.0) is None
+    assert clock.offset_s(0, now=5.0) is None
+    clock.learn(1000, at_s=5.0)
+    assert clock.now_ns(now=5.0) == 1000_500_000_000
+    assert clock.now_ns(now=65.0) == 1060_500_000_000
+    assert clock.offset_s(1061_500_000_000, now=65.0) == pytest.approx(1.0)
