@@ -288,3 +288,23 @@ def test_a_mute_subscription_moves_to_a_line_that_does_not_carry_it() -> None:
         reader.check_complete()
 
     in_world(scenario, attrs.evolve(TWO_LINES, config=Config(pool=PoolSettings(max_connections=4))))
+
+
+def test_lines_are_replaced_before_a_maintenance_that_would_end_them() -> None:
+    async def scenario(world: World, market: Market, reader: Reader) -> None:
+        window = '{"stage":"imminent_5m","services":["spot_ws"],"action":"continue"}'
+        text = (
+            '{"channel":"status","type":"update","data":[{"system":"online","api_version":"v2","version":"2.0.10",'
+            f'"connection_id":1,"upcoming_maintenance":[{window}],"emergency":[]}}]}}'
+        )
+        for _ in range(2):
+            world.exchange.faults.apply("send_text", {"text": text}, trio.current_time())
+            await trio.sleep(10)
+        assert [(one.line, one.reason) for one in reader.of(Rotated)] == [
+            ("market A", "maintenance of the venue: imminent_5m"),
+            ("market B", "maintenance of the venue: imminent_5m"),
+        ]
+        assert reader.interruptions() == []
+        reader.check_complete()
+
+    in_world(scenario)

@@ -21,11 +21,12 @@ import trio
 from kraken_engine.config import Config
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
 from kraken_engine.control.error_actions import ErrorDesk
+from kraken_engine.control.maintenance import Maintenance
 from kraken_engine.control.placement import Placement
 from kraken_engine.errors import LineError, UsageError
 from kraken_engine.model import Instrument
 from kraken_engine.monitor.kpis import Kpis
-from kraken_engine.normalise.events import Rotated, Silent
+from kraken_engine.normalise.events import Rotated, Silent, VenueStatus
 from kraken_engine.runtime import Runtime
 from kraken_engine.state.arbitration import Arbiter, Member
 from kraken_engine.state.channels import Shared
@@ -86,6 +87,10 @@ class Pool:
         self._budget = budget
         self._log = log
         self._nursery: trio.Nursery | None = None
+        self._maintenance = Maintenance()
+        self._moving = trio.Event()
+        """Set when all lines are to be replaced."""
+        self._why_moving = ""
         names = [f"market {chr(ord('A') + n)}" for n in range(config.pool.market_lines)]
         self.arbiter = Arbiter(publisher) if len(names) > 1 else None
         """Decides between the lines; None: there is one only."""
@@ -152,6 +157,7 @@ class Pool:
                 self._nursery.start_soon(self._run_line, place.line, place.scope)
             if self.arbiter is not None:
                 self._nursery.start_soon(self._run_watch, self.arbiter)
+                self._nursery.start_soon(self._run_moves)
 
     async def rotate(self, name: str, *, why: str = "as asked for") -> None:
         """Replace the connection of one line: connect anew, bring everything, and only then end the old one.
@@ -208,6 +214,23 @@ class Pool:
                 self._heal(mute, now)
             self._publisher.flush()
 
+    async def _run_moves(self) -> None:
+        """Replace every line, one after the other, when maintenance is announced that will end connections."""
+        while True:
+            await self._moving.wait()
+            self._moving = trio.Event()
+            for name in list(self._places):
+                try:
+                    await self.rotate(name, why=self._why_moving)
+                except (LineError, UsageError):
+                    continue  # the old connection stays, and is replaced in the ordinary way when it ends
+
+    def _announced(self, status: VenueStatus) -> None:
+        why = self._maintenance.announced(status.maintenance)
+        if why is not None:
+            self._why_moving = why
+            self._moving.set()
+
     def _reports(self) -> dict[StreamKey, dict[str, Report]]:
         """Return how each line stands with each stream that has one; instruments are too quiet to compare."""
         reports: dict[StreamKey, dict[str, Report]] = {}
@@ -262,6 +285,7 @@ class Pool:
             instruments=self.instruments,
             shared=self._shared,
             on_instruments=self.ready.set,
+            on_status=self._announced,
         )
         if member is not None:
             member.views = line
