@@ -256,16 +256,20 @@ class Arbiter:
 
     def hear(self, member: Member, key: StreamKey, event: Event) -> None:
         """Take what one line, by itself, would have told its readers."""
+        stream = self._streams.get(key)
         if isinstance(event, InstrumentUpdate):
             self._changed(key, event)
             return
-        stream = self.stream(key)
+        if stream is None:
+            stream = self.stream(key)
         feed = stream.feeds.get(member)
         if feed is None:
             feed = stream.feeds[member] = _Feed()
         if isinstance(event, MarketEvent):
-            if self._counts(stream, member, feed, event):
-                self._show(stream, member, feed, event)
+            last = stream.last
+            order = _NEWER if last is None or stream.key[0] == "trade" else _order(last, event)
+            if order == _NEWER or self._counts(stream, member, feed, event, order):
+                self._show(stream, member, feed, event, order)
         elif isinstance(event, Stale):
             feed.went_back = feed.went_back or event.why.startswith(WENT_BACK)
             self._fell(stream, member, feed, event)
@@ -314,14 +318,10 @@ class Arbiter:
 
     # -- values
 
-    def _counts(self, stream: _Stream, member: Member, feed: _Feed, event: MarketEvent) -> bool:
-        """Return whether ``event`` is to be shown, now."""
+    def _counts(self, stream: _Stream, member: Member, feed: _Feed, event: MarketEvent, order: int) -> bool:
+        """Return whether ``event``, which is not newer than what was shown last, is to be shown all the same."""
         last = stream.last
-        if last is None or stream.key[0] == "trade":
-            return True
-        order = _order(last, event)
-        if order == _NEWER:
-            return True
+        assert last is not None
         if order == _OLDER:
             if feed.went_back and all(one.went_back or not one.live for one in stream.feeds.values()):
                 self._forget_times(stream, event)
@@ -343,30 +343,37 @@ class Arbiter:
             self._restless[stream.key] = None
         return False
 
-    def _show(self, stream: _Stream, member: Member, feed: _Feed, event: MarketEvent) -> None:
+    def _show(self, stream: _Stream, member: Member, feed: _Feed, event: MarketEvent, order: int) -> None:
         key = stream.key
-        if isinstance(event, BookUpdate) and (event.book.crossed or stream.crossed_s is not None):
-            if not event.book.crossed:
-                stream.crossed_s = None
-            elif stream.crossed_s is None:
-                stream.crossed_s = event.received_s
-                self._restless[key] = None
-            elif event.received_s - stream.crossed_s >= CROSSED_S:
-                if stream.told is _Told.LIVE:
-                    self._tell_stale(stream, _stale(key, _CROSSED, event.received_s), feed, lost=True)
+        if isinstance(event, BookUpdate):
+            if (event.book.crossed or stream.crossed_s is not None) and self._is_crossed_too_long(stream, feed, event):
                 return
-        last = stream.last
-        if last is None or _order(last, event) == _NEWER:
-            stream.shown.clear()
-        if len(stream.shown) < _REMEMBERED:
-            stream.shown.append(event)
+            stream.origin = member if member.views is None else member.views.origin(key)
+        else:
+            stream.origin = member
+        shown = stream.shown
+        if order == _NEWER:
+            shown.clear()
+        if len(shown) < _REMEMBERED:
+            shown.append(event)
         stream.last = event
-        stream.origin = self._origin(member, key)
         feed.unsettled = None
         feed.went_back = False
         if stream.told is not _Told.LIVE:
             self._tell_live(stream, feed, event.received_s)
         self.readers.publish(key, event)
+
+    def _is_crossed_too_long(self, stream: _Stream, feed: _Feed, event: BookUpdate) -> bool:
+        if not event.book.crossed:
+            stream.crossed_s = None
+        elif stream.crossed_s is None:
+            stream.crossed_s = event.received_s
+            self._restless[stream.key] = None
+        elif event.received_s - stream.crossed_s >= CROSSED_S:
+            if stream.told is _Told.LIVE:
+                self._tell_stale(stream, _stale(stream.key, _CROSSED, event.received_s), feed, lost=True)
+            return True
+        return False
 
     def _settle(self, stream: _Stream, member: Member, feed: _Feed) -> None:
         """Show what was unsettled, unless that has been answered meanwhile."""
@@ -375,7 +382,7 @@ class Arbiter:
         if event is None or last is None or not feed.live or stream.told is not _Told.LIVE:
             return
         if _order(last, event) == _EQUAL and not any(_same(shown, event) for shown in stream.shown):
-            self._show(stream, member, feed, event)
+            self._show(stream, member, feed, event, _EQUAL)
 
     def _forget_times(self, stream: _Stream, event: MarketEvent) -> None:
         if stream.told is _Told.LIVE:

@@ -128,7 +128,7 @@ class BookChannel:
 
     def origin(self, key: StreamKey) -> object:
         """Return what the newest book of ``key`` was made from: by its identity, states of one origin are in order."""
-        found = self._syncs.get(str(key[1]))
+        found = self._syncs.get(key[1])  # type: ignore[call-overload] # it is a symbol
         replica = None if found is None else found[1].replica
         return replica.log if replica is not None and replica.news else replica
 

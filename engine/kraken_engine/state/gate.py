@@ -34,6 +34,9 @@ class Gate:
         """Pass on what happened to the stream ``key``, with the notices it implies."""
         if isinstance(event, MarketEvent):
             self.latest[key] = event
+            if self.freshness.is_live(key):  # nearly always, and then there is nothing to add
+                self._tell(key, event)
+                return
             if self.freshness.is_held(key):
                 # The newest is all that listeners miss, but for candles: of each the last state.
                 self._withheld.setdefault(key, {})[event.interval_begin if isinstance(event, Candle) else ""] = event
