@@ -143,9 +143,11 @@ class RestJudge:
         ordinary = attempt.what.kind is CallKind.ORDINARY
         if ordinary and breaker.state == "open" and attempt.sent_at_s > breaker.since_s + _SLACK_S:
             self._fail("I-21", f"{attempt.queue}: expected nothing ordinary while open, got {attempt.what.name}")
-        if ordinary and breaker.state == "half_open" and attempt.sent_at_s > breaker.since_s:
+        # One that never got to the venue, or was given up, gave its place back.
+        took_place = attempt.effect is not None and not attempt.given_up
+        if ordinary and took_place and breaker.state == "half_open" and attempt.sent_at_s > breaker.since_s:
             breaker.probes += 1
-            if breaker.probes > 1 and not attempt.given_up:
+            if breaker.probes > 1:
                 self._fail("I-21", f"{attempt.queue}: expected one probe, got {breaker.probes}")
         if attempt.what.kind in (CallKind.FAREWELL, CallKind.STATUS) and breaker.state != "closed":
             return
