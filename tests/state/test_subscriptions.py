@@ -481,6 +481,18 @@ def test_an_unsubscribe_confirmed_late_is_healed_by_subscribing_again() -> None:
     assert only(subs.due(now=5.2)).method == "subscribe"
 
 
+def test_an_unsubscribe_confirmed_late_does_not_hide_a_later_subscribe_whose_answer_was_lost() -> None:
+    subs = live(BOOK)
+    subs.resubscribe(BOOK, now=0.0)
+    gone = only(subs.due(now=0.0))
+    assert only(subs.due(now=5.0)).method == "subscribe"  # reaches the venue; its answer does not reach us
+    subs.drop(BOOK, now=5.1)
+    assert only(subs.due(now=10.0)).method == "unsubscribe"
+    subs.ack(yes(gone), now=10.1)
+    assert subs.status(BOOK) is SubscriptionStatus.LEAVING
+    assert "unsubscribe" in [request.method for _, request in drain(subs, 10.1, until=20.0)]
+
+
 def test_a_subscribe_confirmed_late_does_not_undo_the_unsubscribe_sent_after_it() -> None:
     subs = connected(BOOK)
     first = only(subs.due(now=0.0))

@@ -79,6 +79,10 @@ class _Entry:
     asked_at: float = 0.0
     deadline: float = 0.0
     req_id: int = 0
+    since: int = 0
+    """Number of the request that turned from one method to the other last; answers to earlier ones may be outdated."""
+    sent: str = ""
+    """Method of the latest request."""
     failures: int = 0
     final: bool = False
     error: str | None = None
@@ -215,7 +219,9 @@ class Subscriptions:
         notices: list[Notice] = []
         for entry in entries:
             method = _IN_FLIGHT.get(entry.phase, ack.method) if ack.method == "error" else ack.method
-            if ack.success:
+            if ack.success and ack.req_id is not None and ack.req_id < entry.since:
+                self._outdated(entry, method)
+            elif ack.success:
                 self._confirmed(entry, method)
             elif method == "subscribe":
                 notices += self._refused(entry, ack.error or "refused without a reason", now)
@@ -297,6 +303,8 @@ class Subscriptions:
         req_id = next(self._req_ids)
         for entry in batch:
             entry.before = entry.phase
+            if entry.sent != method:
+                entry.sent, entry.since = method, req_id
             entry.phase = _Phase.ASKED if method == "subscribe" else _Phase.LEAVING
             entry.live = entry.live and entry.before is _Phase.UNCERTAIN and method == "subscribe"
             entry.renew = False
@@ -331,6 +339,16 @@ class Subscriptions:
         entry.final, entry.error = False, None
         if entry.wanted:
             entry.not_before = 0.0
+
+    def _outdated(self, entry: _Entry, method: str) -> None:
+        """Take a confirmation from before the latest request, whose own answer may be the one that was lost.
+
+        Which of the two the venue acted on last is not known: unless it says what is believed anyway, or a request is
+        in flight that will tell, ask again.
+        """
+        believed = _Phase.PRESENT if method == "subscribe" else _Phase.ABSENT
+        if entry.phase is not believed and entry.phase not in _IN_FLIGHT:
+            self._land(entry, _Phase.UNCERTAIN)
 
     def _refused(self, entry: _Entry, error: str, now: float) -> list[Notice]:
         refusal = Refusal.of(error)
