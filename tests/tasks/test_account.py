@@ -65,6 +65,10 @@ def with_account(scenario: Callable[[World, Account, list[Event]], Awaitable[Any
     return in_world(main)
 
 
+def may_trade(account: Account) -> bool:
+    return account.may_trade
+
+
 def place(world: World, count: int = 3, **params: Any) -> list[str]:
     params = {"symbol": "BTC/USD", "side": "sell", "away": 50, **params}
     placed = world.exchange.private.operator.place("main", count=count, **params)
@@ -102,7 +106,7 @@ def test_an_account_becomes_live_with_the_venue_s_orders_and_balances() -> None:
     async def scenario(world: World) -> None:
         place(world, 5)
         async with world.open_market() as market, open_account(MAIN, market) as account:
-            assert not account.may_trade
+            assert not may_trade(account)
             with pytest.raises(Stale, match="account main: not connected yet"):
                 account.open_orders()
             with trio.fail_after(30):
@@ -141,7 +145,7 @@ def test_what_was_missed_is_told_before_the_account_is_live_again() -> None:
         world.exchange.private.operator.fill("main", count=2)
         world.exchange.private.operator.fill("main", count=1, percent=30)
         await trio.sleep(10)
-        assert account.may_trade
+        assert may_trade(account)
         check(world, account)
         notices = [type(e) for e in told if isinstance(e, (AccountStale, AccountLive, AccountGap, Fill))]
         assert notices == [AccountStale, Fill, Fill, Fill, AccountGap, AccountLive]
@@ -175,7 +179,7 @@ def test_a_refused_session_costs_the_token_and_the_connection_and_heals_by_itsel
         world.exchange.faults.revoke_tokens(now=trio.current_time())
         world.exchange.faults.cut_private_line(now=trio.current_time())
         await trio.sleep(30)
-        assert account.may_trade
+        assert may_trade(account)
         assert account.statistics().connections > 2, "one more, with another token"
         check(world, account)
 
@@ -268,3 +272,70 @@ def test_fills_are_delivered_until_acknowledged_and_resume_where_a_restart_left_
                 assert [each.fill.replayed for each in rest] == [False, True, True]
 
     in_world(scenario)
+
+
+def test_an_unsolicited_cancel_and_an_order_of_somebody_else_are_adopted_as_external() -> None:
+    async def scenario(world: World, account: Account, told: list[Event]) -> None:
+        (order_id,) = place(world, 1)
+        await trio.sleep(1)
+        world.exchange.private.operator.cancel("main", order_id=order_id, reason="Position closed")
+        await trio.sleep(1)
+        order = account.order(order_id)
+        assert order is not None
+        assert (str(order.status), order.external, order.reason) == ("canceled", True, "Position closed")
+        assert order.evidence is not None
+        assert "Position closed" in order.evidence
+        check(world, account)
+
+    with_account(scenario)
+
+
+def test_three_refused_sessions_in_a_row_are_followed_by_a_long_pause_and_a_recovery() -> None:
+    async def scenario(world: World, account: Account, told: list[Event]) -> None:
+        world.exchange.faults.refuse_private_subscriptions(now=trio.current_time(), times=6)
+        world.exchange.faults.cut_private_line(now=trio.current_time())
+        await trio.sleep(120)
+        assert not may_trade(account)
+        tokens = len(world.exchange.private.truth.tokens("main"))
+        await trio.sleep(600)
+        assert len(world.exchange.private.truth.tokens("main")) == tokens, "no token was asked for meanwhile"
+        await trio.sleep(400)
+        assert may_trade(account)
+        check(world, account)
+
+    with_account(scenario)
+
+
+def test_a_permission_that_is_gone_is_found_out_at_once_and_not_asked_for_again_and_again() -> None:
+    async def scenario(world: World, account: Account, told: list[Event]) -> None:
+        world.exchange.faults.drop_permission("query-funds", now=trio.current_time(), account="main")
+        world.exchange.faults.cut_private_line(now=trio.current_time())
+        await trio.sleep(60)
+        assert not may_trade(account)
+        connections = account.statistics().connections
+        assert connections <= 3
+        await trio.sleep(600)
+        assert account.statistics().connections == connections
+        assert account.why
+        world.exchange.faults.restore_keys("main")
+        await trio.sleep(400)
+        assert may_trade(account)
+        check(world, account)
+
+    with_account(scenario)
+
+
+def test_a_token_that_is_due_while_the_breaker_opens_costs_no_live_line() -> None:
+    async def scenario(world: World, account: Account, told: list[Event]) -> None:
+        await trio.sleep(500)  # it is renewed about ten minutes after it was made
+        world.exchange.faults.rest_error(
+            "EAPI:Rate limit exceeded", now=trio.current_time(), path="/0/private/GetWebSocketsToken"
+        )
+        await trio.sleep(600)
+        (given,) = world.exchange.faults.log
+        assert given["hits"] == 1, "the refresh met it"
+        assert may_trade(account)
+        assert account.statistics().connections == 1
+        check(world, account)
+
+    with_account(scenario)

@@ -142,6 +142,8 @@ class AccountSync:
     _replayed: int = attrs.field(default=0, init=False)
     _renewed: bool = attrs.field(default=False, init=False)
     """A snapshot came since the account was live."""
+    _asked: bool = attrs.field(default=False, init=False)
+    """REST was asked since the account was live."""
     _restarted: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -358,7 +360,7 @@ class AccountSync:
         closure.streamed = frozenset(report.order_id for report in self._waiting if report.order_id is not None)
         question = closure.question()
         if question is not None:
-            self._asking = True
+            self._asking = self._asked = True
             return [Ask(question, self._generation)]
         try:
             events = closure.close()
@@ -424,7 +426,7 @@ class AccountSync:
         self.why = ""
         told: list[AccountAction] = []
         if since is not None:
-            healed_by = "rest" if self._replayed else "snapshot" if self._renewed else "line"
+            healed_by = "rest" if self._asked else "snapshot" if self._renewed else "line"
             told.append(
                 Tell(
                     AccountGap(
@@ -439,7 +441,7 @@ class AccountSync:
                     )
                 )
             )
-        self._stale_since, self._replayed, self._renewed = None, 0, False
+        self._stale_since, self._replayed, self._renewed, self._asked = None, 0, False, False
         return [*told, Tell(AccountLive(at_s=now, channel="account", symbol=self.account))]
 
     def _stop(self, why: str, now: float) -> list[AccountAction]:

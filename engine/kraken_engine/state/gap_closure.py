@@ -8,6 +8,9 @@ anything taken over.
 Three cases. The *first* look at an account: the snapshot is where its story begins, and older fills are history. A
 *restart*: the fills up to some point are on record, the orders are not. A *reconnect*: both are known.
 
+Nothing is asked that the snapshot answers: when no order is gone, and its fills reach back far enough, REST is not
+needed. An order that came and went unfilled leaves no trace then; it changed nothing.
+
 REST may run ahead of the snapshot, and behind it: what is newer than the newest fill of the snapshot is left to the
 stream, whose reports follow; what is not there yet makes the closure fail, and the questions are asked again.
 
@@ -139,11 +142,11 @@ class GapClosure:
         if self.beginning is Beginning.FIRST:
             return None
         since = self.since or self.history.until or _EPOCH
-        if not self._has_asked(AskClosed):
+        unclear = (*self._vanished(), *self._orphaned())
+        if unclear and not self._has_asked(AskClosed):
             return AskClosed(since)
         if not self._has_asked(AskTrades) and (not self._reaches_back() or self._short()):
             return AskTrades(since)
-        unclear = (*self._vanished(), *self._orphaned())
         if unclear and not self._has_asked(AskOrders):
             return AskOrders(unclear)
         return None
