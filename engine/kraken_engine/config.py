@@ -478,6 +478,8 @@ class StoreSettings:
     close_timeout_s: float = attrs.field(default=5.0, validator=_positive)
     max_waiting: int = attrs.field(default=1_000, validator=_at_least_1)
     """Transactions that may wait for the disk at once; more fail at once."""
+    checkpoint_every_s: float = attrs.field(default=30.0, validator=_positive)
+    """How old what is known after a restart may be: a checkpoint is written so often, and at the end."""
     log_transactions: int = attrs.field(default=200, validator=_at_least_1)
     """So many transactions are collected in SQLite's log before they move to the database."""
     history_entries: int = attrs.field(default=10_000, validator=_at_least_1)

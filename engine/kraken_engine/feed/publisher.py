@@ -130,6 +130,16 @@ class Publisher:
                 subscription.wake()
             self._touched.clear()
 
+    def values(self) -> dict[StreamKey, MarketEvent]:
+        """Return the newest value of every stream, current or not."""
+        return dict(self._gate.latest)
+
+    def restore(self, key: StreamKey, event: MarketEvent, stale: Stale) -> None:
+        """Keep a value of an earlier process for whoever asks for stale ones, unless there is a newer one already."""
+        if key not in self._gate.latest:
+            self._gate.latest[key] = event
+            self.freshness.restore(key, stale)
+
     def latest(self, key: StreamKey) -> MarketEvent | None:
         """Return the newest value of ``key``, current or not."""
         return self._gate.latest.get(key)

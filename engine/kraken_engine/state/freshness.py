@@ -96,6 +96,11 @@ class Freshness:
         known = key in self._live or key in self._stale
         return self._mark(key, _stale(key, why, now), lost=True) if known else ()
 
+    def restore(self, key: StreamKey, stale: Stale) -> None:
+        """Note that a value of ``key`` comes from an earlier process: stale from the beginning, and after a loss."""
+        if key not in self._live and key not in self._stale:
+            self._stale[key] = _Staleness(stale, lost=True)
+
     def forget(self, key: StreamKey) -> None:
         """Drop what is known of a stream nobody reads any more."""
         self._stale.pop(key, None)

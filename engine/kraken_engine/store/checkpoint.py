@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable
 from typing import Final, final
 
 import attrs
@@ -162,4 +163,8 @@ class Checkpoints:
 
     async def save(self, payload: bytes) -> int:
         """See :meth:`CheckpointFiles.save`. Cancelled, it may be saved all the same, and then whole."""
-        return await self._worker.run(lambda: self._files.save(payload))
+        return await self.save_made(lambda: payload)
+
+    async def save_made(self, make: Callable[[], bytes]) -> int:
+        """Save what ``make`` returns; it runs in the worker, too, for it may take its time."""
+        return await self._worker.run(lambda: self._files.save(make()))

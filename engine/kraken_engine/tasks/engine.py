@@ -8,8 +8,10 @@ from types import MappingProxyType
 from typing import final
 
 import attrs
+import trio
 
 from kraken_engine.config import AccountSettings, Config
+from kraken_engine.errors import StoreError
 from kraken_engine.feed.feed import Feed
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.topics import Health
@@ -17,10 +19,14 @@ from kraken_engine.model import Instrument
 from kraken_engine.monitor.log import log_event, logger
 from kraken_engine.normalise.events import StoreNotice
 from kraken_engine.runtime import Clock, Runtime, real_runtime
+from kraken_engine.state.checkpoint import Restored
+from kraken_engine.store.checkpoint import Checkpoints
 from kraken_engine.store.database import Store, open_store
 from kraken_engine.tasks.account import open_account
+from kraken_engine.tasks.checkpointer import restore_checkpoint, run_checkpointer, save_checkpoint
 from kraken_engine.tasks.market import Market, open_market
 from kraken_engine.tasks.rest import open_public_rest
+from kraken_engine.tasks.scope import open_background
 from kraken_engine.trading.account import Account
 
 __all__ = ["Engine", "open_engine"]
@@ -30,11 +36,19 @@ __all__ = ["Engine", "open_engine"]
 class Engine:
     """An open engine; made by :func:`open_engine`."""
 
-    def __init__(self, market: Market, accounts: Mapping[str, Account], store: Store | None = None) -> None:
+    def __init__(
+        self,
+        market: Market,
+        accounts: Mapping[str, Account],
+        store: Store | None = None,
+        restored: Restored | None = None,
+    ) -> None:
         self.market = market
         """The market data part, with its statistics and key figures."""
         self.store = store
         """What survives a restart; None without a state directory."""
+        self.restored = restored
+        """What an earlier engine knew when it was last saved, none of it current; None after a cold start."""
         self.accounts = MappingProxyType(dict(accounts))
         """The accounts of the configuration by name; each says for itself whether it is in step with the venue."""
 
@@ -88,7 +102,20 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
                 accounts[name] = await stack.enter_async_context(
                     open_account(account, market, store=store, public=public)
                 )
-        yield Engine(market, accounts, store)
+        if store is None:
+            yield Engine(market, accounts)
+            return
+        checkpoints = Checkpoints(runtime, store.directory)
+        restored = await restore_checkpoint(checkpoints, market, disk.note)
+        async with open_background("the checkpointer") as nursery:
+            nursery.start_soon(run_checkpointer, checkpoints, market, accounts, disk.note)
+            yield Engine(market, accounts, store, restored)
+        # Left in peace: what is known now is what the next engine begins with.
+        with trio.move_on_after(config.store.close_timeout_s):
+            try:
+                await save_checkpoint(checkpoints, market, accounts)
+            except StoreError as error:
+                disk.note(str(error))
 
 
 @attrs.define(eq=False)
@@ -101,8 +128,12 @@ class _DiskNews:
 
     def found(self, notes: Sequence[str]) -> None:
         """Tell what opening the store found."""
-        for note in notes:
-            self._tell(note, failing=False)
+        for what in notes:
+            self.note(what)
+
+    def note(self, what: str) -> None:
+        """Tell something that keeps nothing from going on."""
+        self._tell(what, failing=False)
 
     def trouble(self, what: str | None) -> None:
         """Tell that writes began to fail, and with what, or that they succeed again."""

@@ -1,0 +1,94 @@
+"""Checkpoints of a running engine: what it knows, put aside now and then and at the end, and shown after a restart.
+
+What is shown comes as old as it is, and stale until the venue has confirmed it (I-33). A checkpoint that cannot be
+written costs the warm start and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import trio
+
+from kraken_engine.errors import DecodeError, StoreError
+from kraken_engine.normalise.book_view import BookUpdate
+from kraken_engine.normalise.events import Candle, TickerUpdate, Trade
+from kraken_engine.state.checkpoint import AccountState, EngineState, Restored, decode_state, encode_state
+from kraken_engine.store.checkpoint import Checkpoints
+from kraken_engine.tasks.market import Market
+from kraken_engine.trading.account import Account
+
+__all__ = ["restore_checkpoint", "run_checkpointer", "save_checkpoint"]
+
+
+async def restore_checkpoint(checkpoints: Checkpoints, market: Market, tell: Callable[[str], None]) -> Restored | None:
+    """Show what the last checkpoint holds, none of it live, and return it; None: a cold start.
+
+    ``tell`` is told of whatever could not be used.
+    """
+    try:
+        loaded = await checkpoints.load()
+    except StoreError as error:
+        tell(f"{error}: a cold start")
+        return None
+    for note in loaded.notes:
+        tell(note)
+    if loaded.payload is None:
+        return None
+    try:
+        state = decode_state(loaded.payload)
+    except DecodeError as error:
+        tell(f"checkpoint {loaded.generation}: {error}: a cold start")
+        return None
+    clock = market.runtime.clock
+    restored = Restored(state=state, now=clock.now(), wall_ns=clock.wall_ns())
+    newest = dict(restored.events())  # of a series of candles the last one
+    for key, event in newest.items():
+        market.publisher.restore(key, event, restored.stale(key))
+    return restored
+
+
+async def save_checkpoint(checkpoints: Checkpoints, market: Market, accounts: Mapping[str, Account]) -> None:
+    """Put aside what is known now.
+
+    Raises:
+        StoreError: it may not be on the disk; the one before it is.
+    """
+    state = _state(market, accounts)  # taken at one moment; none of it changes while it is written out
+    await checkpoints.save_made(lambda: encode_state(state))
+
+
+async def run_checkpointer(
+    checkpoints: Checkpoints,
+    market: Market,
+    accounts: Mapping[str, Account],
+    tell: Callable[[str], None],
+) -> None:
+    """Write a checkpoint every ``checkpoint_every_s`` until cancelled; ``tell`` is told of one that failed."""
+    while True:
+        await trio.sleep(market.config.store.checkpoint_every_s)
+        try:
+            await save_checkpoint(checkpoints, market, accounts)
+        except StoreError as error:
+            tell(str(error))
+
+
+def _state(market: Market, accounts: Mapping[str, Account]) -> EngineState:
+    clock, values = market.runtime.clock, market.publisher.values().values()
+    return EngineState(
+        saved_wall_ns=clock.wall_ns(),
+        saved_s=clock.now(),
+        instruments=tuple(market.instruments.values()),
+        tickers=tuple(value for value in values if isinstance(value, TickerUpdate)),
+        books=tuple(value for value in values if isinstance(value, BookUpdate)),
+        candles=tuple(value for value in values if isinstance(value, Candle)),
+        trades=tuple(value for value in values if isinstance(value, Trade)),
+        accounts={name: _account(account) for name, account in accounts.items()},
+    )
+
+
+def _account(account: Account) -> AccountState:
+    return AccountState(
+        orders=tuple(account.open_orders(allow_stale=True).values()),
+        balances=tuple(account.holdings(allow_stale=True).values()),
+    )
