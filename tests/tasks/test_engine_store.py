@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
+import trio.testing
 from tests.store.stores import on_disk
 
 from kraken_engine import Config, Health, StoreNotice, open_engine
 from kraken_engine.config import AccountSettings
 from kraken_engine.errors import StoreError, StoreLocked
 from kraken_engine.feed.subscription import Subscription
+from kraken_engine.model import Source
+from kraken_engine.normalise.events import SourceChanged
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.secret import ApiKey
 from kraken_engine.sim.disk import DiskFault, SimDisk
@@ -115,3 +119,19 @@ async def test_what_is_wrong_with_the_disk_ends_the_start_in_its_own_words(disk:
     with pytest.raises(StoreError, match=f"{STATE}/store.db: cannot open: EROFS"):
         async with open_engine(config(), runtime=world(disk)):
             pass
+
+
+async def test_changes_of_source_are_written_down_across_restarts(disk: SimDisk) -> None:
+    notice = SourceChanged(at_s=1.0, channel="book", symbol="A/B", source=Source.REST, reason="no line")
+    async with open_engine(config(), runtime=world(disk)) as engine:
+        await trio.testing.wait_all_tasks_blocked()
+        engine.market.publisher.publish(("book", "A/B"), notice)
+        assert engine.store is not None
+        with trio.fail_after(30):
+            while not await engine.store.history("failover").latest():
+                await trio.lowlevel.checkpoint()
+    async with open_engine(config(), runtime=world(disk)) as engine:
+        assert engine.store is not None
+        (entry,) = await engine.store.history("failover").latest()
+        expected = {"channel": "book", "symbol": "A/B", "source": "rest", "reason": "no line"}
+        assert json.loads(entry.body) == expected

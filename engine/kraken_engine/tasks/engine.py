@@ -27,6 +27,7 @@ from kraken_engine.tasks.checkpointer import restore_checkpoint, run_checkpointe
 from kraken_engine.tasks.market import Market, open_market
 from kraken_engine.tasks.rest import open_public_rest
 from kraken_engine.tasks.scope import open_background
+from kraken_engine.tasks.switch_log import run_switch_log
 from kraken_engine.trading.account import Account
 
 __all__ = ["Engine", "open_engine"]
@@ -109,6 +110,7 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
         restored = await restore_checkpoint(checkpoints, market, disk.note)
         async with open_background("the checkpointer") as nursery:
             nursery.start_soon(run_checkpointer, checkpoints, market, accounts, disk.note)
+            nursery.start_soon(run_switch_log, market.publisher, store.history("failover"))
             yield Engine(market, accounts, store, restored)
         # Left in peace: what is known now is what the next engine begins with.
         with trio.move_on_after(config.store.close_timeout_s):
