@@ -16,6 +16,7 @@ import trio
 from kraken_engine.codec import rest_public as codec
 from kraken_engine.codec.rest_public import AssetInfo, PairInfo
 from kraken_engine.codec.tally import Tally
+from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.errors import DecodeError, EngineError, NotSent, UsageError, shown
 from kraken_engine.model import CANDLE_INTERVALS_MIN, Instrument
 from kraken_engine.normalise import rest_market as normalise
@@ -60,6 +61,11 @@ class PublicRest:
     def rejected(self) -> Mapping[str, int]:
         """Elements of answers that were left out because they made no sense, by place."""
         return self._rejected.counts
+
+    @property
+    def budget(self) -> RetryBudget:
+        """Of retries: one for the whole process, so that accounts share it."""
+        return self._queue.budget
 
     def statistics(self) -> RestStatistics:
         """Return the counters of public calls."""

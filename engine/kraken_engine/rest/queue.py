@@ -162,7 +162,7 @@ class RestQueue:
         self.breaker = breaker
         self.sender = sender
         self._limits = limits
-        self._budget = budget
+        self.budget = budget
         self._settings = settings
         self._clock = clock
         self._venue_clock = venue_clock
@@ -402,14 +402,14 @@ class RestQueue:
             now + self._settings.timeout_s, call.deadline_s, math.inf if call.ticket is None else call.ticket.deadline_s
         )
         in_time = now < ends_s  # not after the machine has slept, for one
-        if not in_time or (call.retry and not self._budget.retry(now=now)):
+        if not in_time or (call.retry and not self.budget.retry(now=now)):
             if call.ticket is not None:
                 self.breaker.cancelled(call.ticket, now=now)
             call.fail(call.error or self._without_answer(call, "its time was over before its turn came"))
             return None
         self._counts["attempts"] += 1
         if call.attempts == 0:
-            self._budget.first(now=now)
+            self.budget.first(now=now)
         call.attempts += 1
         self._limits.sent(call.what, call.pair, now=now)
         found: Verdict | None = None

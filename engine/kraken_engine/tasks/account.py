@@ -77,7 +77,7 @@ async def open_account(
             venue's test account.
         market: an open market; its feed carries the streams of the account.
         store: where fills and nonces outlive the process; None: they do not.
-        public: REST of the market, if there is one already.
+        public: public REST operations; those of the market when not given.
 
     Raises:
         ConfigError: the keys cannot work.
@@ -94,6 +94,7 @@ async def open_account(
             if held is not None and held.key != Secret(TEST_KEY):  # that one is everybody's
                 place = "no state directory" if store is None else f"state directory {store.directory}"
                 stack.enter_context(hold_key(runtime, held.fingerprint, f"account {settings.name}, {place}"))
+        public = public or market.rest
         if public is None:
             public = await stack.enter_async_context(open_public_rest(config, runtime, notify=publisher.announce))
         public.stand_in(market.instruments)

@@ -96,7 +96,8 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
             settings["main"] = AccountSettings(tier="intermediate")
         accounts: dict[str, Account] = {}
         if settings:
-            public = await stack.enter_async_context(
+            # The venue limits public calls by address: whoever asks goes through the market's, if it has one.
+            public = market.rest or await stack.enter_async_context(
                 open_public_rest(market.config, market.runtime, notify=market.publisher.announce)
             )
             for name, account in settings.items():

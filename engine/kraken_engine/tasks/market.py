@@ -38,6 +38,7 @@ from kraken_engine.model import Instrument
 from kraken_engine.monitor.kpis import Kpis
 from kraken_engine.monitor.log import log_event, logger
 from kraken_engine.normalise.events import Event, LineDown
+from kraken_engine.rest.public import PublicRest
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import SubscriptionKey
@@ -99,6 +100,7 @@ class Market:
         publisher: Publisher,
         pool: Pool,
         failover: Failover,
+        rest: PublicRest | None,
         kpis: Kpis,
         config: Config,
         runtime: Runtime,
@@ -114,6 +116,8 @@ class Market:
         """The embedded venue of a simulated configuration, with its faults and its own truth; else None."""
         self.failover = failover
         """Which source feeds what, and the history of that."""
+        self.rest = rest
+        """Public REST operations of the same venue: one breaker and one pace for all who ask; None: there are none."""
         self.config = config
         """The settings it was opened with, at the venue it talks to."""
         self.runtime = runtime
@@ -253,6 +257,7 @@ async def _open_market(
                 publisher=publisher,
                 pool=pool,
                 failover=Failover(continuity, rest),
+                rest=rest,
                 kpis=kpis,
                 config=config,
                 runtime=runtime,

@@ -112,8 +112,7 @@ async def open_rest(
             config = attrs.evolve(config, rest=attrs.evolve(config.rest, base_url=venue.rest_url))
             if key is None:
                 key, tier = ApiKey(key=Secret(TEST_KEY), secret=Secret(TEST_SECRET)), "intermediate"
-        budget = RetryBudget(config.retry)
-        public = await stack.enter_async_context(open_public_rest(config, runtime, notify=notify, budget=budget))
+        public = await stack.enter_async_context(open_public_rest(config, runtime, notify=notify))
         private: PrivateRest | None = None
         if key is not None:
             private = await stack.enter_async_context(
@@ -126,7 +125,6 @@ async def open_rest(
                     tier=tier,
                     marks=marks,
                     notify=notify,
-                    budget=budget,
                 )
             )
         yield Rest(public, private)
@@ -134,12 +132,9 @@ async def open_rest(
 
 @asynccontextmanager
 async def open_public_rest(
-    config: Config, runtime: Runtime, *, notify: Notify | None = None, budget: RetryBudget | None = None
+    config: Config, runtime: Runtime, *, notify: Notify | None = None
 ) -> AsyncGenerator[PublicRest]:
-    """Open the public operations for as long as the block lasts; see :func:`open_rest`.
-
-    ``budget``: of retries, when there is more of the process than this.
-    """
+    """Open the public operations for as long as the block lasts; see :func:`open_rest`."""
     endpoint = parse_endpoint(config.rest.base_url, "http")
     if endpoint.tls:
         client_context(config.wire, runtime.files)  # an unusable certificate is a mistake now, not a failing call later
@@ -150,7 +145,7 @@ async def open_public_rest(
             sender=UnsignedSender(http),
             limits=AddressLimits(PublicPace()),
             breaker=CircuitBreaker(config.breaker),
-            budget=budget or RetryBudget(config.retry),
+            budget=RetryBudget(config.retry),
             settings=config.rest,
             clock=runtime.clock,
             venue_clock=venue_clock,
@@ -175,17 +170,15 @@ async def open_private_rest(
     tier: str = "starter",
     marks: NonceMarks | None = None,
     notify: Notify | None = None,
-    budget: RetryBudget | None = None,
 ) -> AsyncGenerator[PrivateRest]:
     """Open the private operations of one account for as long as the block lasts; see :func:`open_rest`.
 
-    ``name``: of the account, for messages. ``public``: for the venue's tables of names.
+    ``name``: of the account, for messages. ``public``: for the venue's tables of names, and the budget of retries.
     """
     check_key(key)
     if emergency_key is not None:
         check_key(emergency_key)
     marks = marks or MemoryMarks()
-    budget = budget or RetryBudget(config.retry)
     endpoint = parse_endpoint(config.rest.base_url, "http")
     async with AsyncExitStack() as stack:
 
@@ -206,7 +199,7 @@ async def open_private_rest(
                 sender=SignedSender(http, key, nonces, marks, runtime.clock, public.venue_clock),
                 limits=KeyLimits(counter),
                 breaker=CircuitBreaker(config.breaker),
-                budget=budget,
+                budget=public.budget,
                 settings=config.rest,
                 clock=runtime.clock,
                 venue_clock=public.venue_clock,
