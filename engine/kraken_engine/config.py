@@ -241,6 +241,8 @@ class BackoffSettings:
     """``max_reconnect_attempts``: after so many failures in a row the line is reported down; attempts go on."""
     min_gap_s: float = attrs.field(default=1.0, validator=_not_negative)
     """Attempts of the process are at least so far apart (an immediate first retry aside)."""
+    immediate_every_s: float = attrs.field(default=60.0, validator=_not_negative)
+    """So often an immediate first retry may come closer to another attempt than that, over all lines."""
     max_attempts: int = attrs.field(default=100, validator=_at_least_1)
     window_s: float = attrs.field(default=600.0, validator=_positive)
     """At most ``max_attempts`` in ``window_s``, over all lines."""

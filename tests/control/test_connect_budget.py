@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,17 @@ def test_an_immediate_retry_need_not_keep_the_gap() -> None:
     budget.reserve(now=10.0)
     assert budget.reserve(now=10.2, immediate=True) == 0.0
     assert budget.reserve(now=10.2) == 1.0
+
+
+def test_only_one_line_a_minute_may_come_closer_than_the_gap() -> None:
+    budget = ConnectBudget(BackoffSettings(immediate_every_s=60.0))
+    budget.reserve(now=10.0)
+    assert budget.reserve(now=10.2, immediate=True) == 0.0, "the first line to be lost"
+    assert budget.reserve(now=10.4, immediate=True) == pytest.approx(0.8), "the second one, at the same time"
+    assert budget.reserve(now=30.0, immediate=True) == 0.0, "nobody is near"
+    assert budget.reserve(now=30.3, immediate=True) == pytest.approx(0.7)
+    assert budget.reserve(now=70.3) == 0.0
+    assert budget.reserve(now=70.4, immediate=True) == 0.0, "another minute"
 
 
 def test_a_full_window_delays_even_an_immediate_retry() -> None:

@@ -7,6 +7,7 @@ attempt, whichever line makes it, first gets its starting time here. Knows nothi
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -39,6 +40,8 @@ class ConnectBudget:
     settings: BackoffSettings
     _starts: list[float] = attrs.field(factory=list[float], init=False)
     """Sorted starting times, past and promised. As a line waits for its promise, they are few."""
+    _at_once_from: float = attrs.field(default=-math.inf, init=False)
+    """From when on an attempt may come closer to another than the gap."""
 
     def reserve(self, *, now: float, immediate: bool = False) -> float:
         """Book one attempt at the first time that fits, and return how many seconds that is after ``now``.
@@ -46,11 +49,14 @@ class ConnectBudget:
         Args:
             now: the earliest start, monotonic seconds; at most ``window_s`` ahead; delays nobody until then.
             immediate: the one immediate retry of a healthy period (:meth:`Backoff.failed` returned 0.0): it need not
-                keep the gap, but it does count in the window.
+                keep the gap, once in ``immediate_every_s`` whichever line it is; it does count in the window.
         """
         del self._starts[: bisect.bisect_right(self._starts, now - 2 * self.settings.window_s)]
-        gap_s = 0.0 if immediate else self.settings.min_gap_s
+        min_gap_s = self.settings.min_gap_s
+        gap_s = 0.0 if immediate and now >= self._at_once_from else min_gap_s
         start = next(start for start in self._candidates(now, gap_s) if self._fits(start, gap_s))
+        if not self._fits(start, min_gap_s):
+            self._at_once_from = start + self.settings.immediate_every_s
         bisect.insort(self._starts, start)
         return start - now
 
