@@ -112,7 +112,7 @@ def drill(session: nox.Session) -> None:
     """Break things over real sockets and count what was lost: ``nox -s drill -- NAME``, or every one of them."""
     _install(session, "tests")
     names = session.posargs[:1] or [
-        file.stem for file in sorted(Path("tests/drills").glob("*.py")) if file.stem[0] != "_"
+        file.stem for file in sorted(Path("tests/drills").glob("*.py")) if not file.stem.startswith(("_", "test_"))
     ]
     for name in names:
         session.run("python", "-m", f"tests.drills.{name}", *session.posargs[1:])
