@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from kraken_engine.cli.app import run
+from kraken_engine.config import Config
 from kraken_engine.errors import UsageError
 from kraken_engine.sim.campaign import Campaign, run_campaign, shrink_report
 from kraken_engine.sim.hooks import FAULTS
 from kraken_engine.sim.judges.coverage import SOMETIMES
 from kraken_engine.sim.plan import Fault, FaultKind, Number, Plan
-from kraken_engine.sim.runner import Options, simulate
+from kraken_engine.sim.runner import Options, plan_for, simulate
+from kraken_engine.sim.world import WorldSettings
 
 PLANS = sorted((Path(__file__).parent / "plans").glob("*.json"))
 QUICK = Options(minutes=2)
@@ -31,9 +33,10 @@ def test_a_quick_set_of_seeds_violates_nothing(profile: str) -> None:
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
-def test_what_was_once_found_stays_fixed(path: Path) -> None:
+@pytest.mark.parametrize("settings", [WorldSettings(), WorldSettings(config=Config())], ids=["one line", "two lines"])
+def test_what_was_once_found_stays_fixed(path: Path, settings: WorldSettings) -> None:
     plan = Plan.from_json(path.read_bytes())
-    report = simulate(plan.seed, plan)
+    report = simulate(plan.seed, plan, Options(settings=settings))
     assert report.violation is None, str(report.violation)
 
 
@@ -80,6 +83,18 @@ def test_the_wall_clock_changes_nothing_that_is_published() -> None:
         ),
     )
     assert simulate("5", still).market_digest == report.market_digest
+
+
+def test_every_other_seed_may_be_shorter_and_the_rest_stay_as_they_are() -> None:
+    horizons = [plan_for(seed, Options(minutes=10, vary=True)).horizon_s for seed in range(200)]
+    short = [horizon for horizon in horizons if horizon < 600]
+    assert 70 <= len(short) <= 130
+    assert min(short) >= 120
+    assert max(short) - min(short) > 300
+    for seed in (0, 1, 2, 3):
+        if horizons[seed] == 600:
+            assert plan_for(seed, Options(minutes=10, vary=True)) == plan_for(seed, Options(minutes=10))
+    assert {plan_for(seed, Options(minutes=1, vary=True)).horizon_s for seed in range(20)} == {60}
 
 
 def test_a_plan_without_faults_reaches_no_hard_case_and_calls_nothing_stale() -> None:

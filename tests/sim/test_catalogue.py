@@ -21,8 +21,10 @@ def test_a_kind_of_the_venue_is_a_command_the_venue_understands(kind: FaultKind)
     for draw in range(50):
         params = dict(kind.draw(seeded_rng(draw), at_s=0).params)
         params.pop("for_s", None)
-        if kind.aims_at is not None:
-            params[kind.aims_at] = 1 if kind.aims_at == "session" else "BTC/USD"
+        if kind.aims_at in ("session", "subscription"):
+            params["session"] = 1
+        if kind.aims_at in ("symbol", "subscription"):
+            params["symbol"] = "BTC/USD"
         read_params(kind.command, params)
 
 
@@ -59,6 +61,6 @@ def test_every_kind_is_drawn_by_some_seed_and_survives_json() -> None:
 def test_rows_and_places_are_those_of_the_matrix() -> None:
     for kind in CATALOGUE.kinds:
         assert kind.place in ("network", "venue", "clock", "disk", "host")
-        assert kind.aims_at in (None, "link", "session", "symbol")
+        assert kind.aims_at in (None, "link", "session", "symbol", "subscription")
         assert 1 <= kind.number <= 74
         assert kind.weight > 0

@@ -10,6 +10,7 @@ from kraken_engine.cli.parameters import Flag, Minutes
 from kraken_engine.errors import ConfigError, UsageError
 from kraken_engine.runtime import Files, real_runtime
 from kraken_engine.sim.campaign import Campaign, Failure, run_campaign
+from kraken_engine.sim.figures import Figures, distribution, promise_of
 from kraken_engine.sim.plan import Plan
 from kraken_engine.sim.runner import Options, Report, simulate
 
@@ -26,6 +27,7 @@ def sim(
     seeds: str = "0:10",
     minutes: Minutes = 10.0,
     profile: Profile = "mixed",
+    vary: Flag = False,
     replay: str | None = None,
     json: Flag = False,
 ) -> int:
@@ -39,12 +41,14 @@ def sim(
         Virtual minutes of faults per seed.
     profile
         Which faults, and how many.
+    vary
+        Give every other seed fewer minutes, 2 at least.
     replay
         Instead: one seed again, or the plan of a file (*.json), with its last events.
     json
         Print one line of JSON.
     """
-    options = Options(minutes=minutes, profile=profile)
+    options = Options(minutes=minutes, profile=profile, vary=vary)
     if replay is not None:
         return _replay(replay, options, json=json)
     campaign = run_campaign(_seeds(seeds), options, each=None if json else _progress)
@@ -109,7 +113,20 @@ def _summarise(campaign: Campaign, options: Options) -> None:
     never = campaign.sometimes.never()
     if never:
         lines.append(f"never reached: {', '.join(never)}")
+    lines += _times(campaign.figures)
     _write(lines)
+
+
+def _times(figures: Figures) -> list[str]:
+    """Return the distributions of times, each with what was promised."""
+    if not figures.seconds:
+        return []
+    lines = ["", f"{'times in seconds':64}{'count':>8}{'min':>8}{'p50':>8}{'p90':>8}{'p99':>8}{'max':>8}  promised"]
+    for name, seconds in sorted(figures.seconds.items()):
+        shown = distribution(seconds)
+        values = "".join(f"{shown[part]:8.3f}" for part in ("min", "p50", "p90", "p99", "max"))
+        lines.append(f"{name:64}{len(seconds):8}{values}  {promise_of(name)}".rstrip())
+    return [*lines, *(f"PROMISE BROKEN {broken}" for broken in figures.broken())]
 
 
 def _told(failure: Failure, options: Options) -> list[str]:
@@ -119,15 +136,19 @@ def _told(failure: Failure, options: Options) -> list[str]:
         "",
         f"seed {report.seed}: {failure.smallest.violation}",
         f"commit: {_commit(real_runtime().files)}",
-        f"options: --minutes {options.minutes:g} --profile {options.profile}",
+        f"options: {_as_arguments(options)}",
         f"smallest plan, {len(plan.faults)} faults (save it as plan.json):",
         plan.to_json().rstrip(),
         "last events:",
         *(f"  {event}" for event in failure.smallest.tail),
         "replay: kraken-engine sim --replay plan.json",
-        f"or:     kraken-engine sim --replay {report.seed} --minutes {options.minutes:g} --profile {options.profile}",
+        f"or:     kraken-engine sim --replay {report.seed} {_as_arguments(options)}",
         "",
     ]
+
+
+def _as_arguments(options: Options) -> str:
+    return f"--minutes {options.minutes:g} --profile {options.profile}{' --vary' if options.vary else ''}"
 
 
 def _commit(files: Files) -> str:

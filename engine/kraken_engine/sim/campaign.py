@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from kraken_engine.sim.failures import Violation
+from kraken_engine.sim.figures import Figures, distribution
 from kraken_engine.sim.plan import Fault, Plan
 from kraken_engine.sim.runner import Options, Report, simulate
 from kraken_engine.sim.shrink import Shrunk, shrink
@@ -48,6 +49,7 @@ class Campaign:
     cpu_s: float = attrs.field(default=0.0, init=False)
     fault_kinds: Counter[str] = attrs.field(factory=Counter[str], init=False)
     sometimes: Sometimes = attrs.field(factory=Sometimes, init=False)
+    figures: Figures = attrs.field(factory=Figures, init=False)
 
     def add(self, report: Report) -> None:
         """Count one run."""
@@ -56,6 +58,7 @@ class Campaign:
         self.cpu_s += report.cpu_s
         self.fault_kinds.update(report.fault_kinds)
         self.sometimes.add(report.sometimes)
+        self.figures.merge(report.figures)
 
     def as_json(self) -> dict[str, object]:
         """Return it JSON-ready."""
@@ -75,6 +78,8 @@ class Campaign:
             "cpu_seconds": round(self.cpu_s, 3),
             "fault_kinds": dict(sorted(self.fault_kinds.items())),
             "sometimes": self.sometimes.counts(),
+            "figures": {name: distribution(kept) for name, kept in sorted(self.figures.seconds.items())},
+            "promises_broken": self.figures.broken(),
         }
 
 

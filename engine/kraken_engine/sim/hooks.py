@@ -150,36 +150,57 @@ async def _swizzle(world: World, fault: Fault) -> None:
 
 
 async def _command(world: World, fault: Fault) -> None:
-    """Give the venue a command of its own; a broken update is meant for the newest session alone."""
+    """Give the venue a command of its own; a broken update is meant for one session alone."""
     kind = CATALOGUE.kind(fault.kind)
     command = kind.command or fault.kind
     world.exchange.advance(trio.current_time())
-    sessions = list(world.exchange.sessions)
+    sessions, symbols = world.wellness.sessions(), world.exchange.symbols
     params: dict[str, object] = {name: value for name, value in fault.params.items() if name != LASTS_S}
-    if kind.aims_at == "session":
+    one_of_many = command in _ONE_SESSION or kind.aims_at == "subscription"
+    if kind.aims_at == "session" or one_of_many:
         if not sessions:
             return
-        params["session"] = sessions[fault.target % len(sessions)]
-    elif kind.aims_at == "symbol":
-        params["symbol"] = world.exchange.symbols[fault.target % len(world.exchange.symbols)]
-        if command in _BREAKS_UPDATES:
-            if not sessions:
-                return
-            params["session"] = sessions[-1]
+        place = fault.target // len(symbols) if one_of_many else fault.target
+        params["session"] = sessions[place % len(sessions)]
+    if kind.aims_at in ("symbol", "subscription"):
+        params["symbol"] = symbols[fault.target % len(symbols)]
     try:
         given = world.exchange.faults.apply(command, params, trio.current_time())
     except UsageError:
         if params.get("session") in (None, *world.exchange.sessions):
             raise
         return  # a market that had overslept caught up just now, and ended the session on the way
-    world.hit(fault, *(f"{name}={params[name]}" for name in ("session", "symbol") if name in params))
+    record = world.exchange.faults.record(int(str(given["id"])))
+    if command not in _HARMLESS:
+        world.wellness.follow(record)
+    world.hit(fault, *(f"{name}={params[name]}" for name in ("session", "symbol", "channel") if name in params))
     if command == "corrupt_checksum":
-        record = world.exchange.faults.record(int(str(given["id"])))
-        world.corrupted.append(Corrupted(symbol=str(params["symbol"]), session=sessions[-1], record=record))
+        world.corrupted.append(
+            Corrupted(symbol=str(params["symbol"]), session=_whole(params["session"]), record=record)
+        )
     await trio.lowlevel.checkpoint()
 
 
-_BREAKS_UPDATES = ("drop_update", "duplicate_update", "reorder_updates", "corrupt_checksum")
+_ONE_SESSION = (
+    "drop_update",
+    "duplicate_update",
+    "reorder_updates",
+    "merge_updates",
+    "corrupt_checksum",
+    "falsify_level",
+)
+_HARMLESS = (
+    "word_differently",
+    "announce_maintenance",
+    "refuse_upgrade",
+    "refuse_subscriptions",
+    "ignore_subscriptions",
+)
+"""What a line that is well must not even feel, as long as it is there."""
+
+
+def _whole(value: object) -> int:
+    return int(str(value))
 
 
 async def _status(world: World, fault: Fault) -> None:

@@ -13,6 +13,7 @@ import enum
 import errno
 import ipaddress
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import attrs
@@ -23,7 +24,7 @@ from kraken_engine.runtime import Address, Rng, Stream, seeded_rng
 from kraken_engine.sim.link import Conditions, Link, Side, SimStream, changed
 from kraken_engine.sim.trace import Trace
 
-__all__ = ["RESOLVE_S", "Dialing", "Resolver", "ResolverFault", "SimListener", "SimNetwork"]
+__all__ = ["RESOLVE_S", "Dialing", "Resolver", "ResolverFault", "SimListener", "SimNetwork", "accepted_link"]
 
 BACKLOG = 128
 """Connections that may wait for a listener to accept them; further ones are refused."""
@@ -99,6 +100,18 @@ class _Route:
         self.changed = trio.Event()
 
 
+_ACCEPTED: ContextVar[Link | None] = ContextVar("accepted", default=None)
+
+
+def accepted_link() -> Link | None:
+    """Return the connection that the task we are in, or the one that began it, accepted last.
+
+    A server begins one task for each connection right after accepting it, so inside such a task this is its own. So a
+    judge finds out which of the server's sessions is which link.
+    """
+    return _ACCEPTED.get()
+
+
 class SimListener(trio.abc.Listener[Stream]):
     """A listening socket of a simulated network."""
 
@@ -111,8 +124,10 @@ class SimListener(trio.abc.Listener[Stream]):
         return f"<SimListener {_label(self.address)}>"
 
     async def accept(self) -> SimStream:
-        """Return the next connection."""
-        return await self._receive.receive()
+        """Return the next connection; :func:`accepted_link` tells it to whoever serves it."""
+        stream = await self._receive.receive()
+        _ACCEPTED.set(stream.link)
+        return stream
 
     async def aclose(self) -> None:
         """Stop listening; connections nobody accepted are reset."""

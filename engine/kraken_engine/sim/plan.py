@@ -124,7 +124,7 @@ class FaultKind:
     place: str = "network"
     """What it happens to: network, venue, clock, disk, host."""
     aims_at: str | None = None
-    """What a fault's ``target`` counts: link, session, symbol; None for a fault that hits everything."""
+    """What a fault's ``target`` counts: link, session, symbol, subscription (a symbol of a session); None: nothing."""
     command: str | None = None
     """A command of the simulated venue that takes the parameters as they are (``for_s`` aside)."""
     weight: float = 1.0

@@ -11,8 +11,9 @@ from typing import Any
 
 import attrs
 
+from kraken_engine.config import Config
 from kraken_engine.errors import EngineError, UsageError
-from kraken_engine.runtime import real_runtime
+from kraken_engine.runtime import real_runtime, seeded_rng
 from kraken_engine.sim.account_scenario import PRIVATE_FAULTS, AccountScenario
 from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.failover import FAILOVER_FAULTS, FailoverScenario
@@ -47,6 +48,8 @@ PROFILES: Mapping[str, tuple[float, Sequence[str] | None]] = {
 }
 """Faults a minute on average, and which kinds (None: all there are for this profile), by name."""
 
+SHORTEST_MIN = 2.0
+
 
 @attrs.frozen(kw_only=True)
 class Options:
@@ -54,8 +57,11 @@ class Options:
 
     minutes: float = 10.0
     """Virtual minutes of faults."""
+    vary: bool = False
+    """Whether every other seed gets fewer minutes, 2 at least: some mistakes only show when a run ends early."""
     profile: str = "mixed"
-    settings: WorldSettings = attrs.field(factory=WorldSettings)
+    settings: WorldSettings = attrs.field(factory=lambda: WorldSettings(config=Config()))
+    """Of the world; the engine's own are those it is shipped with, with two market lines."""
 
     def __attrs_post_init__(self) -> None:
         if not 0 < self.minutes <= 1440:
@@ -81,6 +87,8 @@ class Report:
     cpu_s: float
     fault_kinds: Mapping[str, int]
     """Faults that found something to hit, by kind."""
+    figures: Mapping[str, Sequence[float]]
+    """Times that were taken, by name."""
     sometimes: Mapping[str, int]
 
 
@@ -90,7 +98,14 @@ def plan_for(seed: object, options: Options) -> Plan:
     kinds = _catalogue(options)
     if names is not None:
         kinds = kinds.only(names)
-    return draw_plan(seed, options.minutes * 60, kinds, faults_per_min=faults_per_min)
+    return draw_plan(seed, _minutes(seed, options) * 60, kinds, faults_per_min=faults_per_min)
+
+
+def _minutes(seed: object, options: Options) -> float:
+    rng = seeded_rng(f"minutes:{seed}")
+    if not options.vary or options.minutes <= SHORTEST_MIN or rng.random() < 0.5:
+        return options.minutes
+    return round(rng.uniform(SHORTEST_MIN, options.minutes), 2)
 
 
 def simulate(seed: object, plan: Plan | None = None, options: Options | None = None) -> Report:
@@ -116,10 +131,11 @@ def simulate(seed: object, plan: Plan | None = None, options: Options | None = N
     cpu = real_runtime().clock.cpu_s
     began_s = cpu()
     try:
-        run(seed, main, horizon_s=_longest_s(plan), real_limit_s=60 + plan.horizon_s / 5)
+        run(seed, main, horizon_s=_longest_s(plan), real_limit_s=300 + plan.horizon_s)
     except UsageError:
         raise
     except (SimulationError, EngineError, Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - all of them count
+        verdict.on_violation(lambda: None)  # there is no run left to end
         verdict.fail(*_named(error))
     world, scenario = found["world"], found["scenario"]
     return Report(
@@ -132,6 +148,7 @@ def simulate(seed: object, plan: Plan | None = None, options: Options | None = N
         virtual_s=found.get("virtual_s", 0.0),
         cpu_s=cpu() - began_s,
         fault_kinds=dict(world.hits),
+        figures=scenario.figures.seconds if isinstance(scenario, Scenario) else {},
         sometimes=world.sometimes.counts(),
     )
 

@@ -24,13 +24,16 @@ from kraken_engine.feed.topics import Book, Candles, Health, Ticker, Topic, Trad
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Candle, Event, Live, MarketEvent, TickerUpdate, Trade
 from kraken_engine.runtime import Rng, seeded_rng
+from kraken_engine.sim.figures import Figures
 from kraken_engine.sim.judges.books import BookJudge
+from kraken_engine.sim.judges.continuity import ContinuityJudge
 from kraken_engine.sim.judges.coverage import Coverage
 from kraken_engine.sim.judges.currency import CurrencyJudge
 from kraken_engine.sim.judges.delivery import DeliveryJudge, check_sizes
 from kraken_engine.sim.judges.evidence import name_of
 from kraken_engine.sim.judges.lines import LineJudge
 from kraken_engine.sim.judges.streams import Condition, StreamJudge
+from kraken_engine.sim.judges.timing import TimingJudge
 from kraken_engine.sim.judges.trades import Tape, TradeJudge
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.plan import Catalogue, Plan
@@ -54,6 +57,8 @@ SAMPLES_PER_LOOK = 4
 SAMPLES_PER_COUNT = 20
 SLOW_CAPACITY = 40
 JOINERS = 2
+DEEP = 25
+"""Depth to which one symbol is always read: levels that no checksum covers."""
 
 
 @attrs.define(eq=False)
@@ -66,6 +71,8 @@ class Scenario:
     verdict: Verdict
     market_trace: Trace = attrs.field(factory=Trace, init=False)
     """What was published, alone: it must not depend on the wall clock."""
+    figures: Figures = attrs.field(factory=Figures, init=False)
+    """Times that were taken."""
     _published: StreamJudge = attrs.field(init=False)
     _books: BookJudge = attrs.field(init=False)
     _lines: LineJudge = attrs.field(init=False)
@@ -73,6 +80,8 @@ class Scenario:
     _coverage: Coverage = attrs.field(init=False)
     _trades: TradeJudge = attrs.field(init=False)
     _tape: Tape = attrs.field(init=False)
+    _continuity: ContinuityJudge = attrs.field(init=False)
+    _timing: TimingJudge = attrs.field(init=False)
     _deliveries: list[DeliveryJudge] = attrs.field(factory=list[DeliveryJudge], init=False)
     _subscriptions: dict[str, tuple[Subscription, int]] = attrs.field(
         factory=dict[str, tuple[Subscription, int]], init=False
@@ -90,6 +99,11 @@ class Scenario:
         self._trades = TradeJudge(reader="published", tape=self._tape, verdict=verdict)
         self._currency = CurrencyJudge(
             world=world, verdict=verdict, streams=self._published, keys=tuple(self._permanent), tape=self._tape
+        )
+        self.figures.on_broken = lambda what: verdict.fail("T-1", what)
+        self._continuity = ContinuityJudge(world=world, verdict=verdict, figures=self.figures, keys=self._permanent)
+        self._timing = TimingJudge(
+            world=world, verdict=verdict, figures=self.figures, lines=self._lines, kept=self._kept_symbols()
         )
         world.trace.observe(self._observe_trace)
 
@@ -164,6 +178,7 @@ class Scenario:
         everything = [topic for symbol in kept for topic in _all_topics(symbol)]
         begin = nursery.start_soon
         begin(partial(self._read, market, "conflating", [*everything, Health()], Conflate()))
+        begin(partial(self._read, market, "deep", [Book(kept[0], DEEP)], Bounded()))
         for symbol in kept:
             topics: list[Topic] = [Book(symbol), Trades(symbol)]
             begin(partial(self._read, market, f"ordered {symbol}", topics, Bounded(), faithful=True))
@@ -262,15 +277,16 @@ class Scenario:
             delivery.published(key, event)
         if isinstance(event, BookUpdate):
             self._books.published(event)
+        self._continuity.see(key, event)
+        self._timing.published(key, event)
         if key in self._permanent or len(key) == 1:
             self._published.see(key, event)
             self._trades.see(event)
 
     def _observe_trace(self, kind: str, facts: tuple[Fact, ...]) -> None:
         self._lines.trace(kind, facts)
+        self._timing.trace(kind, facts)
         self._coverage.trace(kind, facts)
-        if kind == "fault":
-            self._currency.excuse(str(facts[0]))
 
     async def _sample(self, market: Market) -> None:
         """Judge at regular times what no event would show."""
@@ -278,7 +294,10 @@ class Scenario:
         while True:
             await trio.sleep(SAMPLE_S)
             count += 1
+            self.world.wellness.sample()
+            self._timing.sample()
             self._published.check()
+            self._books.check()
             self._lines.check_silence([name_of(key) for key in self._published.live() if len(key) > 1])
             self._coverage.sample(market)
             for delivery in self._deliveries:

@@ -33,6 +33,7 @@ from kraken_engine.sim.link import Link
 from kraken_engine.sim.network import Resolver, SimNetwork
 from kraken_engine.sim.plan import Fault
 from kraken_engine.sim.trace import Fact, Sometimes, Trace
+from kraken_engine.sim.wellness import Wellness
 from kraken_engine.sim.workers import SimWorkers
 from kraken_engine.tasks.market import Market, open_market
 from kraken_engine.venue.core.exchange import Exchange
@@ -94,6 +95,8 @@ class World:
     venue: VenueServer
     config: Config
     """What the engine is opened with."""
+    wellness: Wellness
+    """Which lines are well."""
     hits: Counter[str] = attrs.field(factory=Counter[str], init=False)
     """Faults that found something to hit, by kind."""
     corrupted: list[Corrupted] = attrs.field(factory=list[Corrupted], init=False)
@@ -138,6 +141,7 @@ class World:
     def suspend(self, seconds: float) -> None:
         """Let the machine sleep, the venue with it."""
         self.clock.suspend(seconds)
+        self.wellness.disturbed()
         self.slept_until = trio.current_time()
         self.slept_s += seconds
 
@@ -182,6 +186,7 @@ async def open_world(seed: object, settings: WorldSettings | None = None) -> Asy
             disk=disk,
             runtime=engine_runtime,
             venue=venue,
+            wellness=Wellness(exchange=venue.exchange, well=network.conditions),
             config=attrs.evolve(
                 settings.config,
                 venue=None,

@@ -201,6 +201,7 @@ def test_the_venue_remembers_what_each_depth_was_told_and_nothing_else() -> None
         assert len(told) == len(frames)
         assert [checksum for _, checksum in told] == [checksum for _, checksum in points(frames)]
         assert exchange.told(BTC, depth, len(told) - 2) == (len(told) - 2, told[-2:])
+        assert exchange.told(BTC, depth, 10**9) == (len(told), []), "the next number tells how many there were"
     assert exchange.told(BTC, 25) == (0, [])
 
 

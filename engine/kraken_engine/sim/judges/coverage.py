@@ -16,6 +16,7 @@ from kraken_engine.errors import Stale
 from kraken_engine.model import VenueMode
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Event, Gap, Lagged, LineDown, Live, Refused, TradeGap, VenueStatus
+from kraken_engine.sim.judges.coverage_of_lines import SOMETIMES_OF_LINES, LineCoverage
 from kraken_engine.sim.trace import Fact
 from kraken_engine.sim.world import World
 from kraken_engine.state.freshness import StreamKey
@@ -59,6 +60,7 @@ SOMETIMES: Final = (
     "a slow reader was ended",
     "the machine slept",
     "the wall clock stepped",
+    *SOMETIMES_OF_LINES,
 )
 
 _STORM = 4
@@ -85,8 +87,11 @@ class Coverage:
     _resubscriptions: int = attrs.field(default=0, init=False)
     _undecodable: int = attrs.field(default=0, init=False)
 
+    _lines: LineCoverage = attrs.field(init=False)
+
     def __attrs_post_init__(self) -> None:
         self.world.sometimes.register(*SOMETIMES)
+        self._lines = LineCoverage(world=self.world, reach=self.reach)
 
     def reach(self, name: str) -> None:
         """Count a situation."""
@@ -94,6 +99,7 @@ class Coverage:
 
     def published(self, key: StreamKey, event: Event) -> None:
         """Look at what is published."""
+        self._lines.published(event)
         match event:
             case Gap():
                 self._gap(key, event)
@@ -126,6 +132,7 @@ class Coverage:
 
     def trace(self, kind: str, facts: tuple[Fact, ...]) -> None:
         """Look at what the network and the faults do."""
+        self._lines.trace(kind, facts)
         now = trio.current_time()
         if kind == "fault":
             self._fault(str(facts[0]))
@@ -140,6 +147,7 @@ class Coverage:
 
     def sample(self, market: Market) -> None:
         """Look at the engine's own figures."""
+        self._lines.sample()
         now = trio.current_time()
         statistics = market.statistics()
         undecodable = sum(line.undecodable for line in statistics.lines)

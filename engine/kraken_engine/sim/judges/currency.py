@@ -18,19 +18,7 @@ from kraken_engine.state.freshness import StreamKey
 __all__ = ["CurrencyJudge"]
 
 BEHIND_S = 5.0
-"""How long a live book may stay as it is while the venue's moves on."""
-EXCUSED_S = 60.0
-"""How long one of the faults below may keep data away from a line that is well."""
-EXCUSES = (
-    "silence",
-    "silence_symbol",
-    "latency",
-    "bandwidth",
-    "slicer",
-    "drop_update",
-    "reorder_updates",
-    "merge_updates",
-)
+"""How long a live book may stay as it is while the venue's moves on, and a line is well."""
 
 
 @attrs.define(eq=False)
@@ -50,14 +38,8 @@ class CurrencyJudge:
     """Streams that always have readers."""
     tape: Tape
     _lags: dict[StreamKey, _Lag] = attrs.field(factory=dict[StreamKey, _Lag], init=False)
-    _excused_until: float = attrs.field(default=0.0, init=False)
     _printed: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
     """Id of the last trade of each symbol when everything was healed."""
-
-    def excuse(self, kind: str) -> None:
-        """Take note of a fault of ``kind``."""
-        if kind in EXCUSES:
-            self._excused_until = trio.current_time() + EXCUSED_S
 
     def check(self) -> None:
         """Judge every live book at this moment."""
@@ -72,7 +54,7 @@ class CurrencyJudge:
                 self._lags.pop(key, None)
             elif lag is None or lag.checksum != shown:
                 self._lags[key] = _Lag(shown, now)
-            elif now - max(lag.since, self._excused_until, self.world.slept_until) > BEHIND_S:
+            elif now - max(lag.since, self.world.wellness.well_since(key)) > BEHIND_S:
                 what = f"expected a live book to follow the venue's ({true})"
                 self.verdict.fail("I-6", f"{name_of(key)}: {what}, got {shown} for {now - lag.since:.1f} s")
 
@@ -98,7 +80,26 @@ class CurrencyJudge:
                     problems.append(f"{name_of(key)}: expected the venue's book {true}, got {shown}")
             elif key[0] == "trade":
                 problems += self._missing_trades(key)
+            problems += self._missing_lines(key)
         return problems
+
+    def _missing_lines(self, key: StreamKey) -> list[str]:
+        """Return whether a stream is on fewer lines than it should be: losing one would be noticed.
+
+        A line that the venue refused it for good goes without, until its next connection.
+        """
+        pool = self.world.config.pool
+        expected = min(pool.redundancy, pool.market_lines)
+        sessions = [self.world.exchange.sessions.get(number) for number in self.world.wellness.sessions()]
+        lines = sum(
+            session is not None and any(place[:2] == key[:2] for place in session.subscriptions) for session in sessions
+        )
+        refused = any(self.world.hits[kind] for kind in ("refuse_subscriptions", "ignore_subscriptions"))
+        return (
+            []
+            if lines >= expected or (lines and refused)
+            else [f"{name_of(key)}: expected it on {expected} lines, got {lines}"]
+        )
 
     def _missing_trades(self, key: StreamKey) -> list[str]:
         symbol = str(key[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 
 import attrs
@@ -21,6 +22,8 @@ NOTICE_S = 0.25
 AWAKE_S = 5.0
 """After the machine has slept, nobody can be late for so long."""
 
+JUST_S = 0.5
+
 MIN_GAP_S = 0.999
 ONCE_PER_S = 60.0
 MOST_ATTEMPTS = 100
@@ -38,6 +41,8 @@ class LineJudge:
     """When each attempt to connect began: with a look-up of the venue's name."""
     _heard: dict[str, float] = attrs.field(factory=dict[str, float], init=False)
     """When the engine's end of a connection last read bytes, by connection."""
+    _closed: dict[str, tuple[float, float]] = attrs.field(factory=dict[str, tuple[float, float]], init=False)
+    """The same for connections that are closed, and when that was."""
     _at_once: deque[float] = attrs.field(factory=lambda: deque[float](maxlen=1), init=False)
 
     def trace(self, kind: str, facts: tuple[Fact, ...]) -> None:
@@ -48,12 +53,18 @@ class LineJudge:
         elif kind == "rx" and str(facts[0]).endswith("<"):
             self._heard[str(facts[0])[:-1]] = now
         elif kind == "close" and len(facts) > 1 and facts[1] == "client":
-            self._heard.pop(str(facts[0]), None)
+            self._closed[str(facts[0])] = self._heard.pop(str(facts[0]), -math.inf), now
 
     def silent_s(self) -> float:
         """Return for how long the engine has read nothing at all from any connection it holds."""
         now = trio.current_time()
         return now - max(self._heard.values(), default=-1e9)
+
+    def heard(self) -> dict[str, float]:
+        """Return when the engine last read bytes, by connection: of those it holds, and those it has just closed."""
+        now = trio.current_time()
+        just = {label: heard for label, (heard, at) in self._closed.items() if now - at < JUST_S}
+        return self._heard | just
 
     def check_silence(self, live: list[str]) -> None:
         """Judge the streams called current at this moment."""

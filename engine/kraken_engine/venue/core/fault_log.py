@@ -96,7 +96,7 @@ class FaultLog:
 
     @property
     def log(self) -> list[Outcome]:
-        """The last 1,000 commands, oldest first: ``id, name, params, at_s, until_s, hits, last_hit_s``."""
+        """The last 1,000 commands, oldest first: ``id, name, params, at_s, until_s, hits``, first and last hit."""
         return [record.as_json() for record in self._log]
 
     def record(self, fault_id: int) -> FaultRecord:
@@ -105,6 +105,10 @@ class FaultLog:
             if record.id == fault_id:
                 return record
         raise UsageError(f"fault: expected one of the last {LOG_KEPT}, got {fault_id}")
+
+    def newest(self) -> FaultRecord:
+        """Return the entry of the last command. UsageError: there was none."""
+        return self.record(self.given)
 
     def hits(self) -> dict[str, int]:
         """Return how often each kind of fault of the log took effect."""

@@ -31,6 +31,8 @@ class Journal:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         """Begin an empty one; ``now_s`` tells the time of what is happening."""
+        self.observers: list[Callable[[Entry], None]] = []
+        """Called with every entry, in the task of whoever caused it."""
         self._now_s = now_s
         self._entries: deque[Entry] = deque(maxlen=KEPT)
         self.next = 0
@@ -39,8 +41,11 @@ class Journal:
     def add(self, session: int, what: str, channel: str | None = None, symbols: Iterable[str | None] = ()) -> None:
         """Write one more."""
         named = tuple(symbol for symbol in symbols if symbol is not None)
-        self._entries.append(Entry(at_s=self._now_s(), session=session, what=what, channel=channel, symbols=named))
+        entry = Entry(at_s=self._now_s(), session=session, what=what, channel=channel, symbols=named)
+        self._entries.append(entry)
         self.next += 1
+        for observer in self.observers:
+            observer(entry)
 
     def since(self, number: int) -> list[Entry]:
         """Return the entries from ``number`` on, as far as they are kept."""

@@ -97,7 +97,8 @@ class Oracle:
             UsageError: the symbol is not listed.
         """
         history = self._listing(symbol).book.told.get(depth, _NEVER)
-        return max(since, history.forgotten), history.since(since)
+        books = history.since(since)
+        return history.forgotten + len(history) - len(books), books
 
     def _trade(self, listing: Listing, trade: TradePrint) -> dict[str, object]:
         return {

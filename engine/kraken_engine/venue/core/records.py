@@ -20,12 +20,15 @@ class FaultRecord:
     """When it ends by itself."""
     hits: int = 0
     """How often it took effect: frames lost or broken, sessions ended, requests refused."""
+    first_hit_s: float | None = None
     last_hit_s: float | None = None
 
     def hit(self, now_s: float, times: int = 1) -> None:
         """Count an effect."""
         self.hits += times
         self.last_hit_s = now_s
+        if self.first_hit_s is None:
+            self.first_hit_s = now_s
 
     def as_json(self) -> dict[str, object]:
         """Return it JSON-ready."""
