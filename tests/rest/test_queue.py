@@ -39,8 +39,8 @@ from kraken_engine.errors import (
 )
 from kraken_engine.model import Instrument
 from kraken_engine.normalise.events import CircuitChanged, Notice
+from kraken_engine.rest.calls import Attempt
 from kraken_engine.rest.operations import Group
-from kraken_engine.rest.queue import Attempt
 from kraken_engine.rest.sending import MemoryMarks
 from kraken_engine.tasks.rest import Rest, open_rest
 

@@ -326,7 +326,10 @@ class AuthFailed(Notice):
 
 @attrs.frozen(kw_only=True)
 class CircuitChanged(Notice):
-    """A circuit breaker of the REST API changed: ``closed``, ``open`` for another ``retry_in_s``, or ``half_open``."""
+    """A circuit breaker of the REST API changed: ``closed``, ``open`` for another ``retry_in_s``, or ``half_open``.
+
+    One that is open may say so again, when it stays open for longer.
+    """
 
     breaker: str
     """``public``, or the name of the account."""

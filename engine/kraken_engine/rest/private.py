@@ -27,9 +27,10 @@ from kraken_engine.errors import UsageError, shown
 from kraken_engine.model import Side, money
 from kraken_engine.normalise import rest_account as normalise
 from kraken_engine.normalise.rest_account import AssetBalance, RestFill, RestOrder, RestPosition
+from kraken_engine.rest.calls import Attempt, RestStatistics
 from kraken_engine.rest.operations import Group, operation
 from kraken_engine.rest.public import PublicRest
-from kraken_engine.rest.queue import Attempt, RestQueue, RestStatistics
+from kraken_engine.rest.queue import RestQueue
 from kraken_engine.rest.sending import Reply
 
 __all__ = ["ORDERS_PER_QUERY", "ROWS_PER_PAGE", "PrivateRest"]

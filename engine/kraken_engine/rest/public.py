@@ -24,8 +24,9 @@ from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import InstrumentUpdate, TickerUpdate, VenueStatus
 from kraken_engine.normalise.rest_market import CandleHistory, SpreadPoint, TradeHistory
 from kraken_engine.normalise.symbols import Symbols
+from kraken_engine.rest.calls import Attempt, RestStatistics
 from kraken_engine.rest.operations import Group, operation
-from kraken_engine.rest.queue import Attempt, RestQueue, RestStatistics
+from kraken_engine.rest.queue import RestQueue
 from kraken_engine.rest.sending import Reply
 from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.runtime import Clock

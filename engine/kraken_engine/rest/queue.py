@@ -20,19 +20,29 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar, cast, final
+from typing import TypeVar, cast, final
 
-import attrs
 import trio
 
 from kraken_engine.codec.venue_errors import BreakerEffect
 from kraken_engine.config import RestSettings
 from kraken_engine.control.call_queue import CallQueue, Urgency, Wait
-from kraken_engine.control.circuit_breaker import BreakerState, CallKind, CircuitBreaker, Failure, Refused, Ticket
+from kraken_engine.control.circuit_breaker import (
+    BreakerState,
+    CallKind,
+    CircuitBreaker,
+    Closed,
+    Failure,
+    HalfOpened,
+    Opened,
+    Probed,
+    Ticket,
+)
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
 from kraken_engine.errors import CircuitOpen, EngineError, NotSent, Rejected, RestFailed
 from kraken_engine.normalise.events import CircuitChanged, Notice
+from kraken_engine.rest.calls import LATENCIES_KEPT, Attempt, Call, RestStatistics
 from kraken_engine.rest.limits import Limits
 from kraken_engine.rest.operations import Operation
 from kraken_engine.rest.sending import Reply, Sender
@@ -40,89 +50,9 @@ from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.rest.verdict import Verdict, refusal, verdict
 from kraken_engine.runtime import Clock
 
-__all__ = ["Attempt", "RestQueue", "RestStatistics"]
+__all__ = ["RestQueue"]
 
 _T = TypeVar("_T")
-
-LATENCIES_KEPT = 1000
-
-
-@attrs.frozen(kw_only=True)
-class RestStatistics:
-    """What one queue did so far."""
-
-    calls: int
-    """Calls asked for."""
-    attempts: int
-    """Requests that left, retries included."""
-    retries: int
-    failures: int
-    """Attempts without an answer of the venue that made sense."""
-    rejections: int
-    """Attempts the venue refused."""
-    rate_limits: int
-    """Attempts that were one too many."""
-    refused_here: int
-    """Calls that never left: the breaker was open, the queue full, the time over."""
-    waiting: int
-    latencies_s: tuple[float, ...]
-    """Of the last answers, oldest first: from the attempt to the last byte."""
-
-
-@attrs.frozen(kw_only=True)
-class Attempt:
-    """One request that left, and what became of it; for recorders and judges."""
-
-    queue: str
-    call: int
-    """Number of the call; its retries have the same."""
-    retry: bool
-    """Whether an attempt before it failed; one that had to make way for a cancel did not."""
-    what: Operation
-    sent_at_s: float
-    ended_at_s: float
-    effect: BreakerEffect | None
-    """What it said of the venue's health; None: nothing, for it was given up, or never got as far as the venue."""
-    error: EngineError | None
-    """None: it succeeded, or was given up."""
-    given_up: bool = False
-
-
-@attrs.define(eq=False)
-class _Call:
-    """One call on its way."""
-
-    number: int
-    what: Operation
-    fields: Mapping[str, str]
-    finish: Callable[[Reply], Any]
-    pair: str | None
-    deadline_s: float
-    done: trio.Event = attrs.field(factory=trio.Event)
-    value: Any = None
-    error: EngineError | None = None
-    """What the caller gets; while it is not done, what became of the attempt before."""
-    ticket: Ticket | None = None
-    refused: Refused | None = None
-    attempts: int = 0
-    retry: bool = False
-    """Whether the present attempt is one, which has to be paid for."""
-    sent_at: float = 0.0
-    scope: trio.CancelScope | None = None
-    withdrawn: bool = False
-    """Nobody waits for it any more."""
-    preempted: bool = False
-    """An urgent call took its place; it goes again."""
-    orphaned: bool = False
-    """The task ended before it; whoever asked for it sends it."""
-
-    def succeed(self, value: Any) -> None:
-        self.value, self.error = value, None
-        self.done.set()
-
-    def fail(self, error: EngineError) -> None:
-        self.error = error
-        self.done.set()
 
 
 @final
@@ -169,12 +99,11 @@ class RestQueue:
         self._pauses = pauses
         self._concurrency = concurrency
         self._notify = notify
-        self._waiting: CallQueue[_Call] = CallQueue(settings.queue_calls)
-        self._in_flight: list[_Call] = []
-        self._unanswered: dict[_Call, None] = {}
+        self._waiting: CallQueue[Call] = CallQueue(settings.queue_calls)
+        self._in_flight: list[Call] = []
+        self._unanswered: dict[Call, None] = {}
         self._changed = trio.Event()
         self._open = False
-        self._last_state = breaker.state
         self._counts = dict.fromkeys(
             ("calls", "attempts", "retries", "failures", "rejections", "rate_limits", "refused_here"), 0
         )
@@ -227,7 +156,7 @@ class RestQueue:
         """
         self._counts["calls"] += 1
         wait_s = self._settings.patience_s if timeout_s is None else timeout_s
-        call = _Call(self._counts["calls"], what, fields, finish, pair, self._clock.now() + wait_s)
+        call = Call(self._counts["calls"], what, fields, finish, pair, self._clock.now() + wait_s)
         if not self._open:
             await self._call_at_the_end(call)
         else:
@@ -272,20 +201,20 @@ class RestQueue:
                 else:
                     call.fail(self._closed(call))
 
-    def _closed(self, call: _Call) -> EngineError:
+    def _closed(self, call: Call) -> EngineError:
         return self._without_answer(call, f"the REST client ({self.name}) is closed")
 
-    def _too_late(self, call: _Call, wait_s: float) -> EngineError:
+    def _too_late(self, call: Call, wait_s: float) -> EngineError:
         self._counts["refused_here"] += call.attempts == 0
         why = f"no answer within {wait_s:g} s" if call.attempts else f"its turn did not come within {wait_s:g} s"
         return self._without_answer(call, why)
 
-    def _without_answer(self, call: _Call, why: str) -> EngineError:
+    def _without_answer(self, call: Call, why: str) -> EngineError:
         if call.attempts == 0:
             return NotSent(call.what.name, why)
         return RestFailed(call.what.name, why, maybe_executed=not call.what.read)
 
-    async def _call_at_the_end(self, call: _Call) -> None:
+    async def _call_at_the_end(self, call: Call) -> None:
         """Send a farewell although the task is gone: nothing else is in flight any more, and nothing queues."""
         if call.what.kind is not CallKind.FAREWELL:
             self._counts["refused_here"] += 1
@@ -297,7 +226,7 @@ class RestQueue:
 
     # -- waiting
 
-    def _put(self, call: _Call) -> None:
+    def _put(self, call: Call) -> None:
         leaves = self._waiting.put(call, call.what.urgency, cost=call.what.cost)
         if leaves is not None:
             self._counts["refused_here"] += leaves.attempts == 0
@@ -305,7 +234,7 @@ class RestQueue:
             leaves.fail(leaves.error or self._without_answer(leaves, why))
         self._changed.set()
 
-    def _withdraw(self, call: _Call) -> None:
+    def _withdraw(self, call: Call) -> None:
         call.withdrawn = True
         self._waiting.remove(call)
         if call.scope is not None:
@@ -313,19 +242,25 @@ class RestQueue:
         self._changed.set()
 
     def _tell(self, now: float) -> None:
-        """Announce a change of the breaker, once for each state it is found in."""
-        state = self.breaker.look(now=now)
-        if state is not self._last_state:
-            self._last_state = state
-            left_s = max(0.0, self.breaker.open_until - now) if state is BreakerState.OPEN else 0.0
-            self._notify(CircuitChanged(at_s=now, breaker=self.name, state=state.value, retry_in_s=left_s))
-        self.breaker.take_events()
+        """Announce what the breaker went through since the last look, each with the time at which it happened."""
+        self.breaker.look(now=now)
+        for event in self.breaker.take_events():
+            match event:
+                case Opened(at_s=at_s, until_s=until_s):
+                    state, retry_in_s = BreakerState.OPEN, max(0.0, until_s - now)
+                case HalfOpened(at_s=at_s):
+                    state, retry_in_s = BreakerState.HALF_OPEN, 0.0
+                case Closed(at_s=at_s):
+                    state, retry_in_s = BreakerState.CLOSED, 0.0
+                case Probed():
+                    continue
+            self._notify(CircuitChanged(at_s=at_s, breaker=self.name, state=state.value, retry_in_s=retry_in_s))
 
     def _turn(self, nursery: trio.Nursery) -> float:
         """Let go what may go, and return after how many seconds to look again at the latest."""
         now = self._clock.now()
         self._tell(now)
-        if self._last_state is BreakerState.OPEN:
+        if self.breaker.state is BreakerState.OPEN:
             for call in [call for call in self._waiting if call.what.kind is CallKind.ORDINARY]:
                 self._waiting.remove(call)
                 self._refuse(call, self.breaker.open_until - now)
@@ -342,7 +277,7 @@ class RestQueue:
                 nursery.start_soon(self._serve_and_free, taken)
         return self._preempt(now)
 
-    def _wait_s(self, call: _Call, _: int, *, now: float) -> float:
+    def _wait_s(self, call: Call, _: int, *, now: float) -> float:
         """Return for how long ``call`` has to wait; 0.0: it leaves, with a ticket of the breaker or its refusal."""
         wait_s = self._limits.wait_s(call.what, call.pair, now=now)
         if wait_s > 0.0:
@@ -360,7 +295,7 @@ class RestQueue:
         call.refused = admitted
         return 0.0
 
-    def _refuse(self, call: _Call, left_s: float) -> None:
+    def _refuse(self, call: Call, left_s: float) -> None:
         """End a call that the breaker does not let through; one that was tried already ends with what came of it."""
         self._counts["refused_here"] += call.attempts == 0
         call.fail(call.error or CircuitOpen(self.name, left_s))
@@ -384,7 +319,7 @@ class RestQueue:
 
     # -- in flight
 
-    async def _serve_and_free(self, call: _Call) -> None:
+    async def _serve_and_free(self, call: Call) -> None:
         try:
             pause_s = await self._serve(call)
         finally:
@@ -395,7 +330,7 @@ class RestQueue:
             if not call.withdrawn:
                 self._put(call)
 
-    async def _serve(self, call: _Call) -> float | None:
+    async def _serve(self, call: Call) -> float | None:
         """Make one attempt; return how long to pause before the next one, or None if the call is over."""
         now = call.sent_at = self._clock.now()
         ends_s = min(
@@ -428,7 +363,7 @@ class RestQueue:
         call.preempted = call.retry = False
         return 0.0
 
-    async def _attempt(self, call: _Call, timeout_s: float) -> Verdict | None:
+    async def _attempt(self, call: Call, timeout_s: float) -> Verdict | None:
         """Send the call, and return what is wrong with what became of it, or None."""
         try:
             reply = await self.sender.send(call.what, call.fields, timeout_s=timeout_s)
@@ -440,7 +375,7 @@ class RestQueue:
             return verdict(call.what, error)
         return None
 
-    def _report(self, call: _Call, found: Verdict | None, now: float, *, given_up: bool) -> None:
+    def _report(self, call: Call, found: Verdict | None, now: float, *, given_up: bool) -> None:
         if not self._observers:
             return
         effect = None if given_up else BreakerEffect.NONE if found is None else found.effect
@@ -458,7 +393,7 @@ class RestQueue:
         for observer in self._observers:
             observer(attempt)
 
-    def _settle(self, call: _Call, found: Verdict | None, now: float) -> float | None:
+    def _settle(self, call: Call, found: Verdict | None, now: float) -> float | None:
         try_nonce_again = self.sender.heard(found)
         if found is None:
             if call.ticket is not None:
@@ -483,7 +418,7 @@ class RestQueue:
         elif found.effect is not None:
             self._counts["failures"] += 1
 
-    def _tell_breaker(self, call: _Call, found: Verdict, now: float) -> None:
+    def _tell_breaker(self, call: Call, found: Verdict, now: float) -> None:
         ticket, breaker = call.ticket, self.breaker
         not_before = now + found.pause_s
         if found.retry_at_unix_s is not None:
@@ -505,7 +440,7 @@ class RestQueue:
             case BreakerEffect.RATE_LIMIT:
                 breaker.failed(ticket, Failure.RATE_LIMIT, now=now, not_before=not_before)
 
-    def _pause_s(self, call: _Call, found: Verdict, now: float, *, try_nonce_again: bool) -> float | None:
+    def _pause_s(self, call: Call, found: Verdict, now: float, *, try_nonce_again: bool) -> float | None:
         """Return the pause before another attempt, or None if there is none."""
         settings = self._settings
         most = settings.max_retries if found.most_retries is None else min(settings.max_retries, found.most_retries)

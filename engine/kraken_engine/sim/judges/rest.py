@@ -14,7 +14,7 @@ from kraken_engine.codec.venue_errors import BreakerEffect
 from kraken_engine.control.circuit_breaker import CallKind
 from kraken_engine.errors import Rejected
 from kraken_engine.normalise.events import CircuitChanged, Notice
-from kraken_engine.rest.queue import Attempt
+from kraken_engine.rest.calls import Attempt
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.world import World
 from kraken_engine.venue.core.accounts.settings import TEST_KEY, TEST_SECRET

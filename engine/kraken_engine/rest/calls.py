@@ -1,0 +1,102 @@
+"""A call on its way through a queue, and what is told of it afterwards.
+
+Records alone: who changes them, and when, is up to :mod:`~kraken_engine.rest.queue`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from kraken_engine.codec.venue_errors import BreakerEffect
+from kraken_engine.control.circuit_breaker import Refused, Ticket
+from kraken_engine.errors import EngineError
+from kraken_engine.rest.operations import Operation
+from kraken_engine.rest.sending import Reply
+
+__all__ = ["LATENCIES_KEPT", "Attempt", "Call", "RestStatistics"]
+
+LATENCIES_KEPT = 1000
+
+
+@attrs.frozen(kw_only=True)
+class RestStatistics:
+    """What one queue did so far."""
+
+    calls: int
+    """Calls asked for."""
+    attempts: int
+    """Requests that left, retries included."""
+    retries: int
+    failures: int
+    """Attempts without an answer of the venue that made sense."""
+    rejections: int
+    """Attempts the venue refused."""
+    rate_limits: int
+    """Attempts that were one too many."""
+    refused_here: int
+    """Calls that never left: the breaker was open, the queue full, the time over."""
+    waiting: int
+    latencies_s: tuple[float, ...]
+    """Of the last answers, oldest first: from the attempt to the last byte."""
+
+
+@attrs.frozen(kw_only=True)
+class Attempt:
+    """One request that left, and what became of it; for recorders and judges."""
+
+    queue: str
+    call: int
+    """Number of the call; its retries have the same."""
+    retry: bool
+    """Whether an attempt before it failed; one that had to make way for a cancel did not."""
+    what: Operation
+    sent_at_s: float
+    ended_at_s: float
+    effect: BreakerEffect | None
+    """What it said of the venue's health; None: nothing, for it was given up, or never got as far as the venue."""
+    error: EngineError | None
+    """None: it succeeded, or was given up."""
+    given_up: bool = False
+
+
+@attrs.define(eq=False)
+class Call:
+    """One call on its way."""
+
+    number: int
+    what: Operation
+    fields: Mapping[str, str]
+    finish: Callable[[Reply], Any]
+    pair: str | None
+    deadline_s: float
+    done: trio.Event = attrs.field(factory=trio.Event)
+    value: Any = None
+    error: EngineError | None = None
+    """What the caller gets; while it is not done, what became of the attempt before."""
+    ticket: Ticket | None = None
+    refused: Refused | None = None
+    attempts: int = 0
+    retry: bool = False
+    """Whether the present attempt is one, which has to be paid for."""
+    sent_at: float = 0.0
+    scope: trio.CancelScope | None = None
+    withdrawn: bool = False
+    """Nobody waits for it any more."""
+    preempted: bool = False
+    """An urgent call took its place; it goes again."""
+    orphaned: bool = False
+    """The task ended before it; whoever asked for it sends it."""
+
+    def succeed(self, value: Any) -> None:
+        """Let the caller have ``value``."""
+        self.value, self.error = value, None
+        self.done.set()
+
+    def fail(self, error: EngineError) -> None:
+        """Let the caller have ``error``."""
+        self.error = error
+        self.done.set()
