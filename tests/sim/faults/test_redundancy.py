@@ -222,6 +222,24 @@ def test_fault_05_32_a_line_that_ends_is_restored_and_the_other_untouched(how: d
     with_two_lines(scenario)
 
 
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_fault_32_announced_maintenance_ends_no_line_that_has_not_been_replaced(everywhere: bool) -> None:
+    """Make before break: the new connection brings everything before the old one goes."""
+
+    async def scenario(pair: Pair) -> None:
+        before = list(pair.sessions)
+        told = {} if everywhere else {"session": before[0]}
+        pair.apply("announce_maintenance", seconds=45.0, **told)
+        await trio.sleep(44.0)
+        gone = before if everywhere else before[:1]
+        assert not set(gone) & set(pair.sessions), "they left before they were sent away"
+        await trio.sleep(30.0)
+        assert len(pair.scene.world.exchange.sessions) <= 2
+        assert len(pair.scene.recorder.dials()) <= 2 + 2 * len(gone), "and once was enough"
+
+    with_two_lines(scenario)
+
+
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("command", ["drop_update", "reorder_updates", "corrupt_checksum", "duplicate_update"])
 def test_fault_38_to_41_a_broken_update_of_one_line_costs_that_line_its_book_and_readers_nothing(
