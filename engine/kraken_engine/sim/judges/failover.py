@@ -132,6 +132,9 @@ class FailoverJudge:
         if failures != self._failures or self._circuit != "closed" or self._away:
             self.rest_is_bad()
         self._failures = failures
+        for record in self.world.exchange.faults.log:  # a fault that waits for a call hits long after it was given
+            if str(record["name"]).startswith("rest_") and isinstance(record["last_hit_s"], float):
+                self._rest_bad_s = max(self._rest_bad_s, record["last_hit_s"])
         for switch in self.market.failover.switches(since_s=self._judged_s):
             if switch.number > self._judged:
                 self._judged, self._judged_s = switch.number, switch.at_s
