@@ -147,6 +147,17 @@ def test_silence_of_all_lines_is_stale_and_no_gap() -> None:
     assert heard.of() == ["Live", ("1Z", 11), "Stale", "Live", ("2Z", 12)]
 
 
+def test_what_was_shown_is_not_shown_again_when_its_line_is_on_time_again() -> None:
+    heard = Heard()
+    a, b = heard.line("a"), heard.line("b")
+    for line in (a, b):
+        line.publish(KEY, book("1Z", 11))
+    b.publish(KEY, book("2Z", 12))
+    b.hold(KEY, "data is 3.0 s behind the venue", now=2.0)
+    b.release(KEY, now=3.0)
+    assert heard.of() == ["Live", ("1Z", 11), ("2Z", 12)]
+
+
 def test_a_state_that_may_be_older_waits_for_the_line_that_showed_the_last_one() -> None:
     heard = Heard()
     a, b = heard.line("a"), heard.line("b")

@@ -139,6 +139,22 @@ def test_lines_that_batch_differently_part_and_meet_again() -> None:
     assert shared.partings == 1
 
 
+def test_a_message_that_sums_up_the_last_few_is_no_news() -> None:
+    venue = venue_of()
+    _, a, b = pair()
+    snapshot = venue.snapshot()
+    for line in (a, b):
+        line.apply(snapshot, snapshot=True)
+    first, second = venue.change([(True, 95, 50)]), venue.change([(False, 104, 9)])
+    for update in (first, second):
+        a.apply(update, snapshot=False)
+    assert not a.apply(merged(first, second), snapshot=False)
+    assert a.log is not None
+    assert a.log.position == 2
+    for update in (first, second):
+        assert b.passes(update)
+
+
 def test_lines_that_always_batch_differently_are_left_apart_and_still_vouch_for_each_other() -> None:
     venue = venue_of()
     shared, a, b = pair()

@@ -133,6 +133,22 @@ def test_every_connection_asks_in_order_of_priority_then_of_wanting() -> None:
         subs.disconnected(now=start + 50.0)
 
 
+def test_symbols_with_open_orders_come_first_within_their_channel_on_every_connection() -> None:
+    orders: list[str] = ["C/USD"]
+    subscriptions = Subscriptions(SubscriptionSettings(symbols_per_request=1), lambda: orders)
+    for symbol in ("A/USD", "B/USD", "C/USD"):
+        subscriptions.want(SubscriptionKey("book", symbol, depth=10), now=0.0)
+        subscriptions.want(SubscriptionKey("ticker", symbol), now=0.0)
+    subscriptions.connected(now=0.0)
+    asked = [(r.channel, r.symbols[0][0]) for n in range(8) for r in subscriptions.due(now=n * 0.5)]
+    assert asked == [(channel, symbol) for channel in ("ticker", "book") for symbol in "CAB"]
+    orders[:] = ["B/USD"]
+    subscriptions.disconnected(now=10.0)
+    subscriptions.connected(now=10.0)
+    again = [(r.channel, r.symbols[0][0]) for n in range(8) for r in subscriptions.due(now=10.0 + n * 0.5)]
+    assert [symbol for channel, symbol in again if channel == "book"] == ["B", "A", "C"]
+
+
 def test_the_order_of_channels_can_be_configured() -> None:
     subs = connected(TICKER, BOOK, settings=SubscriptionSettings(priorities={"book": 1, "ticker": 2}))
     assert [r.channel for r in subs.due(now=0.0)] == ["book", "ticker"]

@@ -332,7 +332,7 @@ class Arbiter:
             # Nobody is trusted any more but this line; and the shown state itself is worth another look.
             return _same(last, event) or not any(_same(shown, event) for shown in stream.shown)
         if self._origin(member, stream.key) is stream.origin:
-            return True
+            return not _identical(last, event)
         if any(_same(shown, event) for shown in stream.shown):
             self.duplicates += 1
             return False
@@ -529,6 +529,13 @@ def _same(shown: MarketEvent, event: MarketEvent) -> bool:
     if isinstance(event, TickerUpdate):
         return isinstance(shown, TickerUpdate) and shown.data == event.data
     return attrs.evolve(event, received_s=shown.received_s, venue_time=shown.venue_time) == shown
+
+
+def _identical(shown: MarketEvent, event: MarketEvent) -> bool:
+    """Return whether two events tell the same to the last digit, levels that no checksum covers included."""
+    if isinstance(event, BookUpdate):
+        return isinstance(shown, BookUpdate) and shown.book == event.book
+    return _same(shown, event)
 
 
 def _stale(key: StreamKey, why: str, since_s: float) -> Stale:

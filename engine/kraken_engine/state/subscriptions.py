@@ -14,7 +14,8 @@ between the belief and the want, never from the history, so every loss heals the
 UNCERTAIN is asked again when wanted and unsubscribed when not: both are right whatever the venue has. A book is
 resubscribed by unsubscribing a key that is still wanted.
 
-Requests go out by priority of the channel, then in the order in which the keys were wanted; several symbols share one.
+Requests go out by priority of the channel, then urgent symbols first, then in the order in which the keys were wanted;
+several symbols share one.
 Each symbol has its own reply (docs "Subscribe"), so a burst that is refused in part is repaired in part.
 """
 
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import enum
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import attrs
 
@@ -105,8 +106,10 @@ class _Entry:
 class Subscriptions:
     """The subscriptions of one line."""
 
-    def __init__(self, settings: SubscriptionSettings) -> None:
+    def __init__(self, settings: SubscriptionSettings, urgent: Callable[[], Collection[str]] = tuple) -> None:
+        """``urgent`` names the symbols that come first within their channel: those with open orders (I-27)."""
         self._settings = settings
+        self._urgent = urgent
         self._entries: dict[SubscriptionKey, _Entry] = {}
         self._by_stream: dict[tuple[str, str | None], list[_Entry]] = {}
         self._active: dict[SubscriptionKey, _Entry] = {}
@@ -267,7 +270,13 @@ class Subscriptions:
     def _batches(self, now: float) -> Iterator[tuple[str, list[_Entry]]]:
         """Group what is due into requests: first what is wanted, by rank, then what nobody wants any more."""
         groups: dict[tuple[str, object], list[_Entry]] = {}
-        for entry in sorted(self._active.values(), key=_by_want_and_rank):
+        urgent = self._urgent()
+
+        def turn(entry: _Entry) -> tuple[bool, int, bool, int]:
+            channel, place = entry.rank
+            return not entry.wanted, channel, entry.key.symbol not in urgent, place
+
+        for entry in sorted(self._active.values(), key=turn):
             method = entry.method()
             if method is None or now < entry.not_before:
                 continue
@@ -453,10 +462,6 @@ class Subscriptions:
 
 def _by_rank(entry: _Entry) -> tuple[int, int]:
     return entry.rank
-
-
-def _by_want_and_rank(entry: _Entry) -> tuple[bool, tuple[int, int]]:
-    return not entry.wanted, entry.rank
 
 
 def _answers(ack: Ack, entry: _Entry) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import attrs
@@ -112,6 +112,8 @@ class Line(abc.ABC):
     room, and give up the connection when there is none in time (what must not be lost)."""
     desk: ErrorDesk = attrs.field(factory=ErrorDesk)
     """Decides about errors, and counts them; one for all lines."""
+    urgent: Callable[[], Collection[str]] = tuple
+    """Symbols to be subscribed to first on every connection: those with open orders."""
     prepare: Callable[[], Awaitable[None]] | None = None
     """Called before each attempt to connect (for a token, say). A ``LineError`` of its own is a failed attempt."""
     heard_s: float = attrs.field(default=0.0, init=False)
@@ -132,7 +134,7 @@ class Line(abc.ABC):
 
     def __attrs_post_init__(self) -> None:
         self.backoff = Backoff(self.config.backoff, self.runtime.fork_rng(f"backoff {self.name}"))
-        self.subscriptions = Subscriptions(self.config.subscriptions)
+        self.subscriptions = Subscriptions(self.config.subscriptions, self.urgent)
         self.views = {view.channel: view for view in self.make_views()}
 
     # -- what makes the kind of a line

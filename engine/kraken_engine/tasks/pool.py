@@ -12,7 +12,7 @@ all does the old one end.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import final
 
 import attrs
@@ -79,6 +79,8 @@ class Pool:
         """Decides about the errors of all lines, and counts them."""
         self.ready = trio.Event()
         """Some line has brought the list of instruments."""
+        self.urgent: Callable[[], Collection[str]] = tuple
+        """Names the symbols with open orders, which every connection subscribes to first; for accounts to set."""
         self._config = config
         self._runtime = runtime
         self._endpoint = endpoint
@@ -284,12 +286,16 @@ class Pool:
             desk=self.desk,
             instruments=self.instruments,
             shared=self._shared,
+            urgent=self._urgent_symbols,
             on_instruments=self.ready.set,
             on_status=self._announced,
         )
         if member is not None:
             member.views = line
         return line
+
+    def _urgent_symbols(self) -> Collection[str]:
+        return self.urgent()
 
     def _want(self, line: MarketLine, key: StreamKey, subscription: SubscriptionKey) -> None:
         if isinstance(line.outlet, Member):
