@@ -74,6 +74,8 @@ class FailoverJudge:
     """How long streams were not live before REST had them, each time."""
     _streams: dict[StreamKey, _Stream] = attrs.field(init=False)
     _began_s: float = attrs.field(factory=trio.current_time, init=False)
+    _up: dict[str, None] = attrs.field(init=False)
+    """Lines that are up."""
     _line_up_s: float | None = attrs.field(factory=trio.current_time, init=False)
     _last_up: tuple[float, float] = attrs.field(default=(math.inf, -math.inf), init=False)
     """When the connection before was up, from and to."""
@@ -87,6 +89,7 @@ class FailoverJudge:
     _judged_s: float = attrs.field(default=-math.inf, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._up = {line.name: None for line in self.market.statistics().lines if line.up}
         self._streams = {key: _Stream(down_s=self._began_s) for key in self.keys}
 
     def rest_is_bad(self) -> None:
@@ -97,11 +100,13 @@ class FailoverJudge:
         """Judge what is published next."""
         now = trio.current_time()
         if isinstance(event, LineUp):
-            self._line_up_s = now
+            if not self._up:  # with several lines, since one of them is
+                self._line_up_s = now
+            self._up[event.line] = None
         elif isinstance(event, LineDown):
-            if self._line_up_s is not None:
-                self._last_up = (self._line_up_s, now)
-            self._line_up_s = None
+            self._up.pop(event.line, None)
+            if not self._up and self._line_up_s is not None:
+                self._last_up, self._line_up_s = (self._line_up_s, now), None
         elif isinstance(event, CircuitChanged):
             self._circuit = event.state
             self.rest_is_bad()
