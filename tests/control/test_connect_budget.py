@@ -116,3 +116,14 @@ def test_a_restart_in_the_middle_of_a_storm_lets_no_more_attempts_through_than_o
             budget.restore(ages, now=now)
     for first, last in zip(starts, starts[settings.max_attempts :], strict=False):
         assert last - first >= settings.window_s - 1e-6
+
+
+def test_an_attempt_that_is_not_made_is_given_back_and_no_other() -> None:
+    settings = BackoffSettings(max_attempts=2, window_s=600.0, min_gap_s=1.0)
+    budget = ConnectBudget(settings)
+    budget.reserve(now=100.0)
+    start = 100.0 + budget.reserve(now=100.0)
+    budget.give_back(start)
+    budget.give_back(start)
+    assert budget.attempts(now=150.0) == 1
+    assert budget.reserve(now=150.0) == 0.0

@@ -30,11 +30,15 @@ class ConnectLog(Protocol):
         ...
 
 
+_ROUNDING_S = 1e-6
+"""A start is found again although it was told as a pause, and added to another moment."""
+
+
 @attrs.define
 class ConnectBudget:
     """Starting times of connection attempts: ``min_gap_s`` apart, at most ``max_attempts`` in ``window_s``.
 
-    A line that gives up before its time has still spent its attempt: the budget errs on the side of the ban.
+    A line that gives up before its time gives its attempt back (:meth:`give_back`).
     """
 
     settings: BackoffSettings
@@ -59,6 +63,12 @@ class ConnectBudget:
             self._at_once_from = start + self.settings.immediate_every_s
         bisect.insort(self._starts, start)
         return start - now
+
+    def give_back(self, start: float) -> None:
+        """Strike out an attempt booked for ``start`` that is not going to be made."""
+        place = bisect.bisect_left(self._starts, start - _ROUNDING_S)
+        if place < len(self._starts) and self._starts[place] <= start + _ROUNDING_S:
+            del self._starts[place]
 
     def history(self, *, now: float) -> list[float]:
         """Return how many seconds ago each attempt of the window was made; promised ones are left out."""

@@ -221,7 +221,9 @@ class Pool:
         while True:
             await self._moving.wait()
             self._moving = trio.Event()
-            for name in list(self._places):
+            for name, place in self._places.items():
+                if not place.line.up:
+                    continue  # its next connection is a new one anyway
                 try:
                     await self.rotate(name, why=self._why_moving)
                 except (LineError, UsageError):

@@ -25,7 +25,7 @@ async def run_line(line: Line, budget: ConnectBudget, log: ConnectLog | None = N
     bugs end it: every failure of the network is a reason to try again.
     """
     backoff = line.backoff
-    await trio.sleep(budget.reserve(now=line.now()))
+    await _wait(line, budget, budget.reserve(now=line.now()))
     while True:
         if log is not None:
             await log.append(line.runtime.clock.wall_ns())
@@ -40,4 +40,14 @@ async def run_line(line: Line, budget: ConnectBudget, log: ConnectLog | None = N
         )
         line.outlet.announce(down)
         line.outlet.flush()
+        await _wait(line, budget, pause_s)
+
+
+async def _wait(line: Line, budget: ConnectBudget, pause_s: float) -> None:
+    """Wait for an attempt that was booked; whoever is cancelled before its time gives it back."""
+    start = line.now() + pause_s
+    try:
         await trio.sleep(pause_s)
+    finally:
+        if line.now() < start:
+            budget.give_back(start)
