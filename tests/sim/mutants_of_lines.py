@@ -9,7 +9,7 @@ import pytest
 from kraken_engine.codec.ws_v2 import BookData
 from kraken_engine.errors import Stale
 from kraken_engine.normalise.book_view import Witness
-from kraken_engine.state import arbitration
+from kraken_engine.state import arbitration, event_order
 from kraken_engine.state.arbitration import Arbiter
 from kraken_engine.state.book_log import BookLog, Replica
 from kraken_engine.state.order_book import BookFault, OrderBook
@@ -25,13 +25,13 @@ def cursor_not_moved(patch: pytest.MonkeyPatch) -> None:
 
 def older_states_shown(patch: pytest.MonkeyPatch) -> None:
     """A line that is behind is believed as much as one that is ahead."""
-    order = arbitration._order
-    patch.setattr(arbitration, "_order", lambda last, event: abs(order(last, event)))
+    order = event_order.order_of
+    patch.setattr(arbitration, "order_of", lambda last, event: abs(order(last, event)))
 
 
 def duplicates_shown(patch: pytest.MonkeyPatch) -> None:
     """What two lines bring is shown twice."""
-    patch.setattr(arbitration, "_same", lambda *_: False)
+    patch.setattr(arbitration, "same", lambda *_: False)
     patch.setattr(Arbiter, "_origin_lives", lambda *_: False)
     patch.setattr(Replica, "passes", lambda *_: False)
     apply = Replica.apply

@@ -31,7 +31,6 @@ from kraken_engine.errors import Stale
 from kraken_engine.model import Instrument
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import (
-    Candle,
     Event,
     Gap,
     InstrumentUpdate,
@@ -40,14 +39,15 @@ from kraken_engine.normalise.events import (
     Notice,
     Refused,
     Resync,
-    TickerUpdate,
     VenueStatus,
 )
+from kraken_engine.state.event_order import EQUAL, NEWER, OLDER, identical, order_of, same
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.gate import Gate
-from kraken_engine.state.venue_time import WENT_BACK, is_before
+from kraken_engine.state.outlet import Outlet
+from kraken_engine.state.venue_time import WENT_BACK
 
-__all__ = ["CROSSED_S", "UNSETTLED_S", "Arbiter", "LineViews", "Member", "Readers"]
+__all__ = ["CROSSED_S", "UNSETTLED_S", "Arbiter", "LineViews", "Member"]
 
 UNSETTLED_S = 1.0
 """How long a state of the same venue time from another origin waits for the origin of the shown one (I-6)."""
@@ -59,30 +59,6 @@ _CROSSED = f"crossed for {CROSSED_S:g} s"
 
 _REMEMBERED = 64
 """States of one venue time remembered, so that none of them is shown twice."""
-
-
-class Readers(Protocol):
-    """Who publishes what was decided: the publisher, or who stands before it."""
-
-    def publish(self, key: StreamKey, event: Event) -> None:
-        """Publish something that happened to a stream, with the notices it implies."""
-        ...
-
-    def announce(self, notice: Notice) -> None:
-        """Publish what concerns no single stream."""
-        ...
-
-    def suspect(self, key: StreamKey, why: str, *, now: float) -> None:
-        """Mark a stream stale though nothing was lost."""
-        ...
-
-    def forget(self, key: StreamKey) -> None:
-        """Nobody feeds this stream any more."""
-        ...
-
-    def flush(self) -> None:
-        """Wake readers."""
-        ...
 
 
 class LineViews(Protocol):
@@ -217,7 +193,7 @@ class Member:
 class Arbiter:
     """Decides for every stream of a market between the lines that feed it."""
 
-    def __init__(self, readers: Readers) -> None:
+    def __init__(self, readers: Outlet) -> None:
         self.readers = readers
         self.duplicates = 0
         """Values that another line had brought, as far as lines told of them."""
@@ -267,8 +243,8 @@ class Arbiter:
             feed = stream.feeds[member] = _Feed()
         if isinstance(event, MarketEvent):
             last = stream.last
-            order = _NEWER if last is None or stream.key[0] == "trade" else _order(last, event)
-            if order == _NEWER or self._counts(stream, member, feed, event, order):
+            order = NEWER if last is None or stream.key[0] == "trade" else order_of(last, event)
+            if order == NEWER or self._counts(stream, member, feed, event, order):
                 self._show(stream, member, feed, event, order)
         elif isinstance(event, Stale):
             feed.went_back = feed.went_back or event.why.startswith(WENT_BACK)
@@ -322,7 +298,7 @@ class Arbiter:
         """Return whether ``event``, which is not newer than what was shown last, is to be shown all the same."""
         last = stream.last
         assert last is not None
-        if order == _OLDER:
+        if order == OLDER:
             if feed.went_back and all(one.went_back or not one.live for one in stream.feeds.values()):
                 self._forget_times(stream, event)
                 return True
@@ -330,15 +306,15 @@ class Arbiter:
             return False
         if stream.told is not _Told.LIVE:
             # Nobody is trusted any more but this line; and the shown state itself is worth another look.
-            return _same(last, event) or not any(_same(shown, event) for shown in stream.shown)
+            return same(last, event) or not any(same(shown, event) for shown in stream.shown)
         if self._origin(member, stream.key) is stream.origin:
-            return not _identical(last, event)
-        if any(_same(shown, event) for shown in stream.shown):
+            return not identical(last, event)
+        if any(same(shown, event) for shown in stream.shown):
             self.duplicates += 1
             return False
         if not self._origin_lives(stream):
             return True
-        if order == _EQUAL:
+        if order == EQUAL:
             feed.unsettled = event
             self._restless[stream.key] = None
         return False
@@ -352,7 +328,7 @@ class Arbiter:
         else:
             stream.origin = member
         shown = stream.shown
-        if order == _NEWER:
+        if order == NEWER:
             shown.clear()
         if len(shown) < _REMEMBERED:
             shown.append(event)
@@ -381,8 +357,8 @@ class Arbiter:
         last = stream.last
         if event is None or last is None or not feed.live or stream.told is not _Told.LIVE:
             return
-        if _order(last, event) == _EQUAL and not any(_same(shown, event) for shown in stream.shown):
-            self._show(stream, member, feed, event, _EQUAL)
+        if order_of(last, event) == EQUAL and not any(same(shown, event) for shown in stream.shown):
+            self._show(stream, member, feed, event, EQUAL)
 
     def _forget_times(self, stream: _Stream, event: MarketEvent) -> None:
         if stream.told is _Told.LIVE:
@@ -503,39 +479,6 @@ class Arbiter:
             self._instruments[instrument.symbol] = instrument
         if news or first:
             self.readers.publish(key, attrs.evolve(event, instruments=news, snapshot=event.snapshot and first))
-
-
-_OLDER, _EQUAL, _NEWER, _UNKNOWN = -1, 0, 1, 2
-
-
-def _order(last: MarketEvent, event: MarketEvent) -> int:
-    """Return how ``event`` stands to what was shown last, by the venue's own words."""
-    if isinstance(event, Candle):
-        assert isinstance(last, Candle)
-        mine, shown = (event.interval_begin, event.trades), (last.interval_begin, last.trades)
-        return _EQUAL if mine == shown else _NEWER if mine > shown else _OLDER
-    then, now = last.venue_time, event.venue_time
-    if now == then:
-        return _UNKNOWN if now is None else _EQUAL
-    if now is None or then is None:
-        return _UNKNOWN
-    return _NEWER if is_before(then, now) else _OLDER
-
-
-def _same(shown: MarketEvent, event: MarketEvent) -> bool:
-    """Return whether two events of one venue time tell the same."""
-    if isinstance(event, BookUpdate):
-        return isinstance(shown, BookUpdate) and shown.book.checksum == event.book.checksum
-    if isinstance(event, TickerUpdate):
-        return isinstance(shown, TickerUpdate) and shown.data == event.data
-    return attrs.evolve(event, received_s=shown.received_s, venue_time=shown.venue_time) == shown
-
-
-def _identical(shown: MarketEvent, event: MarketEvent) -> bool:
-    """Return whether two events tell the same to the last digit, levels that no checksum covers included."""
-    if isinstance(event, BookUpdate):
-        return isinstance(shown, BookUpdate) and shown.book == event.book
-    return _same(shown, event)
 
 
 def _stale(key: StreamKey, why: str, since_s: float) -> Stale:
