@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from kraken_engine import Book, BookUpdate, Bounded, Event, Trades
+from kraken_engine.config import Config
 from kraken_engine.errors import Stale
 from kraken_engine.normalise.events import TradeGap
 from kraken_engine.sim.deterministic import run
@@ -21,6 +22,7 @@ from kraken_engine.sim.world import World, WorldSettings, open_world
 from kraken_engine.state.freshness import StreamKey
 
 SETTINGS = WorldSettings(symbols=2, rate=20.0)
+TWO_LINES = attrs.evolve(SETTINGS, config=Config())
 BOOK = ("book", "BTC/USD")
 
 
@@ -49,9 +51,9 @@ async def _sample(world: World) -> None:
         await trio.sleep(0.25)
 
 
-def in_world(body: Callable[[World], Awaitable[None]]) -> None:
+def in_world(body: Callable[[World], Awaitable[None]], settings: WorldSettings = SETTINGS) -> None:
     async def main() -> None:
-        async with open_world(3, SETTINGS) as world:
+        async with open_world(3, settings) as world:
             await body(world)
 
     run(3, main, horizon_s=600)
@@ -147,7 +149,7 @@ def judged(change: Callable[[list[tuple[StreamKey, Event]]], list[tuple[StreamKe
 
         await read(world, watch)
 
-    in_world(body)
+    in_world(body, TWO_LINES)  # which is where nothing may be shown twice
     return found[0]
 
 

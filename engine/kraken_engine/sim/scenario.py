@@ -42,7 +42,7 @@ from kraken_engine.sim.world import World
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.tasks.market import Market
 
-__all__ = ["AROUND_S", "Scenario"]
+__all__ = ["AROUND_S", "REFUSED_S", "Scenario"]
 
 CALM_S = 10.0
 RECOVERY_S = 30.0

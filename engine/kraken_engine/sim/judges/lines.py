@@ -13,7 +13,7 @@ from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.trace import Fact
 from kraken_engine.sim.world import World
 
-__all__ = ["LineJudge"]
+__all__ = ["AWAKE_S", "LineJudge"]
 
 STALE_S = 2.5
 """No frame for so long, and what the line feeds is stale (I-6)."""
