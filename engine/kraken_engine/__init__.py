@@ -1,4 +1,4 @@
-"""A Trio engine for Kraken market data: verified, self-healing, replayable from a seed.
+"""A Trio engine for Kraken: verified, redundant, self-healing, replayable from a seed.
 
 Re-exports only; the folders below are the stages the data passes on its way to an application.
 """

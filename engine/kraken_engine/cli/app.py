@@ -41,7 +41,7 @@ def _version() -> str:
 
 app = App(
     name="kraken-engine",
-    help="""A Trio engine for Kraken market data, and the simulated venue to try it on.
+    help="""A Trio engine for Kraken, and the simulated venue to try it on.
 
     Before any command, --log LEVEL (debug, info, warning, error) writes log lines to standard error.
     """,
