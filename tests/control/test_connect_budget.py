@@ -127,3 +127,10 @@ def test_an_attempt_that_is_not_made_is_given_back_and_no_other() -> None:
     budget.give_back(start)
     assert budget.attempts(now=150.0) == 1
     assert budget.reserve(now=150.0) == 0.0
+
+
+def test_an_immediate_attempt_does_not_come_close_to_one_that_is_promised_as_well() -> None:
+    budget = ConnectBudget(BackoffSettings(min_gap_s=1.0))
+    assert budget.reserve(now=100.0) == 0.0
+    assert budget.reserve(now=100.2) == pytest.approx(0.8)
+    assert budget.reserve(now=100.3, immediate=True) == pytest.approx(1.7)

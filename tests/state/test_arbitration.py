@@ -171,6 +171,38 @@ def test_a_state_that_may_be_older_waits_for_the_line_that_showed_the_last_one()
     assert heard.of()[-1] == ("2Z", 99), "the other line lacks it"
 
 
+@attrs.define
+class InOneLog:
+    """The views of a line whose book stands in the log of another one, or has left it."""
+
+    log: object
+    joined: bool = True
+
+    def origin(self, key: StreamKey) -> object:
+        return self.log if self.joined else self
+
+    def stands_in(self, key: StreamKey, origin: object) -> bool:
+        return origin is (self.log if self.joined else self)
+
+    def speak_up(self, key: StreamKey, *, loud: bool) -> None:
+        """Everything is told anyway."""
+
+
+def test_what_waited_is_older_if_its_line_has_found_back_to_the_others_meanwhile() -> None:
+    heard, log = Heard(), object()
+    a, b = heard.line("a"), heard.line("b")
+    mine = InOneLog(log)
+    a.views, b.views = InOneLog(log), mine
+    for line in (a, b):
+        line.publish(KEY, book("1Z", 11))
+    a.publish(KEY, book("2Z", 13, at=2.0))  # two changes in one message
+    mine.joined = False
+    b.publish(KEY, book("2Z", 12, at=2.0))  # the first of them alone
+    mine.joined = True  # and the second, which is no news
+    heard.arbiter.tick(now=9.0)
+    assert heard.of()[-1] == ("2Z", 13)
+
+
 def test_what_waited_is_shown_at_once_when_that_line_falls() -> None:
     heard = Heard()
     a, b = heard.line("a"), heard.line("b")

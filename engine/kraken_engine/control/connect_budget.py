@@ -57,7 +57,10 @@ class ConnectBudget:
         """
         del self._starts[: bisect.bisect_right(self._starts, now - 2 * self.settings.window_s)]
         min_gap_s = self.settings.min_gap_s
-        gap_s = 0.0 if immediate and now >= self._at_once_from else min_gap_s
+        # One that came too close before and after it would be two.
+        following = bisect.bisect_right(self._starts, now)
+        room = following == len(self._starts) or self._starts[following] >= now + min_gap_s
+        gap_s = 0.0 if immediate and room and now >= self._at_once_from else min_gap_s
         start = next(start for start in self._candidates(now, gap_s) if self._fits(start, gap_s))
         if not self._fits(start, min_gap_s):
             self._at_once_from = start + self.settings.immediate_every_s

@@ -357,6 +357,8 @@ class Arbiter:
         last = stream.last
         if event is None or last is None or not feed.live or stream.told is not _Told.LIVE:
             return
+        if member.views is not None and member.views.stands_in(stream.key, stream.origin):
+            return  # the line has come to where the shown state is from, so what it brought before is older
         if order_of(last, event) == EQUAL and not any(same(shown, event) for shown in stream.shown):
             self._show(stream, member, feed, event, EQUAL)
 

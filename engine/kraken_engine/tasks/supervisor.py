@@ -44,10 +44,21 @@ async def run_line(line: Line, budget: ConnectBudget, log: ConnectLog | None = N
 
 
 async def _wait(line: Line, budget: ConnectBudget, pause_s: float) -> None:
-    """Wait for an attempt that was booked; whoever is cancelled before its time gives it back."""
-    start = line.now() + pause_s
-    try:
-        await trio.sleep(pause_s)
-    finally:
-        if line.now() < start:
-            budget.give_back(start)
+    """Wait for an attempt that was booked; whoever is cancelled before its time gives it back.
+
+    Who wakes up much too late, since the machine was asleep, is not alone: the attempt is booked anew.
+    """
+    while True:
+        start = line.now() + pause_s
+        try:
+            await trio.sleep(pause_s)
+        finally:
+            if line.now() < start:
+                budget.give_back(start)
+        now = line.now()
+        if now - start < line.config.backoff.min_gap_s / 2:
+            return
+        budget.give_back(start)
+        pause_s = budget.reserve(now=now)
+        if not pause_s:
+            return
