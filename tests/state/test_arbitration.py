@@ -25,6 +25,7 @@ from kraken_engine.normalise.events import (
     VenueStatus,
 )
 from kraken_engine.state.arbitration import CROSSED_S, UNSETTLED_S, Arbiter, Member
+from kraken_engine.state.early import MOST_EARLY
 from kraken_engine.state.freshness import StreamKey
 
 KEY: StreamKey = ("book", "A/B")
@@ -87,6 +88,69 @@ def test_each_state_is_shown_once_and_by_the_line_that_brings_it_first() -> None
     a.publish(KEY, book("2Z", 12))
     a.publish(KEY, book("3Z", 13))
     assert heard.of() == ["Live", ("1Z", 11), ("2Z", 12), ("3Z", 13)]
+
+
+def snapshot(time: str, checksum: int, *, at: float = 1.0) -> BookUpdate:
+    return attrs.evolve(book(time, checksum, at=at), snapshot=True)
+
+
+def test_a_line_whose_snapshot_is_ahead_waits_for_the_line_that_readers_follow() -> None:
+    heard = Heard()
+    a, b = heard.line("a"), heard.line("b")
+    a.publish(KEY, book("1Z", 11))
+    b.publish(KEY, snapshot("3Z", 13))
+    b.publish(KEY, book("4Z", 14))
+    assert heard.of() == ["Live", ("1Z", 11)]
+    a.publish(KEY, book("2Z", 12))
+    a.publish(KEY, book("3Z", 13))
+    assert heard.of() == ["Live", ("1Z", 11), ("2Z", 12), ("3Z", 13), ("4Z", 14)]
+    a.publish(KEY, book("4Z", 14))
+    b.publish(KEY, book("5Z", 15))
+    assert heard.of()[-2:] == [("4Z", 14), ("5Z", 15)]
+
+
+def test_what_waits_is_shown_at_once_when_the_line_it_waits_for_ends() -> None:
+    heard = Heard()
+    a, b = heard.line("a"), heard.line("b")
+    a.publish(KEY, book("1Z", 11))
+    b.publish(KEY, snapshot("3Z", 13))
+    b.publish(KEY, book("4Z", 14))
+    a.publish(KEY, lost())
+    assert heard.of() == ["Live", ("1Z", 11), ("3Z", 13), ("4Z", 14)]
+
+
+def test_what_waits_is_shown_when_the_line_it_waits_for_does_not_bring_it_in_time() -> None:
+    heard = Heard()
+    a, b = heard.line("a"), heard.line("b")
+    a.publish(KEY, book("1Z", 11))
+    b.publish(KEY, snapshot("3Z", 13, at=2.0))
+    heard.arbiter.tick(now=2.0 + UNSETTLED_S / 2)
+    assert heard.of() == ["Live", ("1Z", 11)]
+    heard.arbiter.tick(now=2.0 + UNSETTLED_S)
+    assert heard.of() == ["Live", ("1Z", 11), ("3Z", 13)]
+
+
+def test_what_waits_is_forgotten_when_its_own_line_ends() -> None:
+    heard = Heard()
+    a, b = heard.line("a"), heard.line("b")
+    a.publish(KEY, book("1Z", 11))
+    b.publish(KEY, snapshot("3Z", 13))
+    b.publish(KEY, lost())
+    a.publish(KEY, book("2Z", 12))
+    a.publish(KEY, book("3Z", 13))
+    assert heard.of() == ["Live", ("1Z", 11), ("2Z", 12), ("3Z", 13)]
+
+
+def test_no_more_states_wait_than_may() -> None:
+    heard = Heard()
+    a, b = heard.line("a"), heard.line("b")
+    a.publish(KEY, book("1Z", 1))
+    b.publish(KEY, snapshot("2Z", 2))
+    for n in range(3, MOST_EARLY + 1):
+        b.publish(KEY, book(f"2{n:05}Z", n))
+    assert len(heard.of()) == 2
+    b.publish(KEY, book("99999Z", 99_999))
+    assert len(heard.of()) == 2 + MOST_EARLY
 
 
 def test_a_slower_line_shows_nothing_that_is_older() -> None:

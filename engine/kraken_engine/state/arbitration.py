@@ -8,6 +8,8 @@ itself: values between ``Live`` and ``Stale``, which the line vouches for. Of th
 * two states of one venue time are in order when they have one *origin* (one line, or one log of a shared book). From
   another origin one is shown only if the origin of what was shown last feeds the stream no longer, or lacks it for
   :data:`UNSETTLED_S`;
+* a line that has just got its snapshot may be ahead of the line that readers follow: what it brings is early, and waits
+  until that line has come so far (:mod:`~kraken_engine.state.early`), or for :data:`UNSETTLED_S`;
 * trades come here merged, and instruments only where they changed.
 
 A stream is stale for its readers when the last line that fed it cannot be trusted, and live as soon as one can. So the
@@ -23,6 +25,7 @@ Knows nothing of tasks, sockets, or why there are several lines.
 from __future__ import annotations
 
 import enum
+import math
 from typing import Protocol
 
 import attrs
@@ -41,6 +44,7 @@ from kraken_engine.normalise.events import (
     Resync,
     VenueStatus,
 )
+from kraken_engine.state.early import MOST_EARLY, EarlyStates
 from kraken_engine.state.event_order import EQUAL, NEWER, OLDER, identical, order_of, same
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.gate import Gate
@@ -95,6 +99,8 @@ class _Feed:
     """A state of the shown venue time of which it is not known whether it comes before or after the shown one."""
     went_back: bool = False
     """Whether the line found that the venue's clock was set back."""
+    early: EarlyStates = attrs.field(factory=EarlyStates)
+    """What it brought, from its snapshot on, before the line that readers follow was that far."""
 
 
 @attrs.define(eq=False)
@@ -114,6 +120,8 @@ class _Stream:
     since_s: float = 0.0
     crossed_s: float | None = None
     """Since when the shown book is crossed."""
+    waits: bool = False
+    """Whether some line is early."""
 
 
 class Member:
@@ -244,8 +252,14 @@ class Arbiter:
         if isinstance(event, MarketEvent):
             last = stream.last
             order = NEWER if last is None or stream.key[0] == "trade" else order_of(last, event)
+            begins = order == NEWER and type(event) is BookUpdate and (event.snapshot or bool(feed.early))
+            if begins and self._is_early(stream, member):
+                self._wait(stream, member, feed, event)
+                return
             if order == NEWER or self._counts(stream, member, feed, event, order):
                 self._show(stream, member, feed, event, order)
+            if stream.waits:
+                self._release(stream, now=event.received_s)
         elif isinstance(event, Stale):
             feed.went_back = feed.went_back or event.why.startswith(WENT_BACK)
             self._fell(stream, member, feed, event)
@@ -283,6 +297,9 @@ class Arbiter:
                 restless = True
                 if now - stream.crossed_s >= CROSSED_S and stream.told is _Told.LIVE:
                     self._tell_stale(stream, _stale(key, _CROSSED, now), None, lost=True)
+            if stream.waits:
+                restless = True
+                self._release(stream, now=now)
             for member, feed in stream.feeds.items():
                 if feed.unsettled is not None:
                     if now - feed.unsettled.received_s < UNSETTLED_S:
@@ -362,6 +379,45 @@ class Arbiter:
         if order_of(last, event) == EQUAL and not any(same(shown, event) for shown in stream.shown):
             self._show(stream, member, feed, event, EQUAL)
 
+    def _is_early(self, stream: _Stream, member: Member) -> bool:
+        """Return whether another line still brings what lies between the shown state and what ``member`` has."""
+        if stream.told is not _Told.LIVE or _goes_on(member, stream):
+            return False
+        return any(one.live and other is not member and _goes_on(other, stream) for other, one in stream.feeds.items())
+
+    def _wait(self, stream: _Stream, member: Member, feed: _Feed, event: MarketEvent) -> None:
+        """Let a state wait for the followed line, which is to tell all it brings until it has come so far."""
+        feed.early.add(event)
+        if not stream.waits:
+            stream.waits = True
+            self._restless[stream.key] = None
+            for other in stream.feeds:
+                if other is not member:
+                    _speak_up(other, stream.key, loud=True)
+        if len(feed.early) >= MOST_EARLY:
+            self._release(stream, now=event.received_s)
+
+    def _release(self, stream: _Stream, *, now: float) -> None:
+        """Show the states that were early and are next now, or that have waited for too long."""
+        for member, feed in stream.feeds.items():
+            early = feed.early
+            if not early:
+                continue
+            if not feed.live:
+                early.clear()
+                continue
+            late = now - early.since_s >= UNSETTLED_S or len(early) >= MOST_EARLY
+            if late or early.include(stream.last) or not self._is_early(stream, member):
+                for event in early.take_after(stream.last):
+                    self._show(
+                        stream, member, feed, event, NEWER if stream.last is None else order_of(stream.last, event)
+                    )
+        if not any(feed.early for feed in stream.feeds.values()):
+            stream.waits = False
+            for member, feed in stream.feeds.items():
+                if feed.live and stream.told is _Told.LIVE:
+                    _speak_up(member, stream.key, loud=False)
+
     def _forget_times(self, stream: _Stream, event: MarketEvent) -> None:
         if stream.told is _Told.LIVE:
             self._tell_stale(stream, _stale(stream.key, WENT_BACK, event.received_s), None, lost=True)
@@ -375,13 +431,7 @@ class Arbiter:
 
     def _origin_lives(self, stream: _Stream) -> bool:
         """Return whether a line that may be trusted will go on from what was shown last."""
-        for member, feed in stream.feeds.items():
-            if feed.live and (
-                member is stream.origin
-                or (member.views is not None and member.views.stands_in(stream.key, stream.origin))
-            ):
-                return True
-        return False
+        return any(feed.live and _goes_on(member, stream) for member, feed in stream.feeds.items())
 
     # -- lines come and go
 
@@ -406,11 +456,15 @@ class Arbiter:
     def _lost_one(self, stream: _Stream, feed: _Feed, why: Stale, *, lost: bool) -> None:
         """A line fell that had fed the stream: another one goes on, or none can."""
         feed.unsettled = None
+        feed.early.clear()
         if stream.told is not _Told.LIVE:
             return
         if not any(one.live for one in stream.feeds.values()):
             self._tell_stale(stream, why, feed, lost=lost)
-        elif not self._origin_lives(stream):
+            return
+        if stream.waits:
+            self._release(stream, now=-math.inf)
+        if not self._origin_lives(stream):
             for member, other in list(stream.feeds.items()):
                 if other.unsettled is not None:
                     self._settle(stream, member, other)
@@ -485,6 +539,11 @@ class Arbiter:
 
 def _stale(key: StreamKey, why: str, since_s: float) -> Stale:
     return Stale(str(key[0]), str(key[1]) if len(key) > 1 else None, why, since_s=since_s)
+
+
+def _goes_on(member: Member, stream: _Stream) -> bool:
+    """Return whether what this line brings next follows what was shown last."""
+    return member is stream.origin or (member.views is not None and member.views.stands_in(stream.key, stream.origin))
 
 
 def _speak_up(member: Member, key: StreamKey, *, loud: bool) -> None:
