@@ -6,6 +6,7 @@ its own, C-1: every update of a book that was sent is shown, in order, once, unl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import attrs
@@ -13,7 +14,7 @@ import trio
 
 from kraken_engine.errors import Stale
 from kraken_engine.normalise.book_view import BookUpdate
-from kraken_engine.normalise.events import Event, Gap, Live, TradeGap
+from kraken_engine.normalise.events import Event, Gap, Live, Trade, TradeGap
 from kraken_engine.sim.figures import Figures
 from kraken_engine.sim.judges.evidence import microseconds, name_of
 from kraken_engine.sim.judges.verdict import Verdict
@@ -50,6 +51,8 @@ class ContinuityJudge:
     skipped: int = attrs.field(default=0, init=False)
     """Updates that were not shown, and that no line had while it was well: two in one, most of them."""
     _books: dict[StreamKey, _Book] = attrs.field(factory=dict[StreamKey, _Book], init=False)
+    _traded_s: dict[StreamKey, float] = attrs.field(factory=dict[StreamKey, float], init=False)
+    """When the last trade was shown."""
 
     def see(self, key: StreamKey, event: Event) -> None:
         """Judge what is published next."""
@@ -60,7 +63,10 @@ class ContinuityJudge:
             self._books.pop(key, None)
         if isinstance(event, Stale) and CHANGES not in event.why:
             self._check_well("I-6", key, f"expected no Stale while a line is well, got {event}")
-        elif isinstance(event, TradeGap):
+        elif isinstance(event, Trade):
+            self._traded_s[key] = trio.current_time()
+        elif isinstance(event, TradeGap) and self.world.wellness.well_since(key) <= self._traded_s.get(key, -math.inf):
+            # One that no line brought shows with the next, however long after.
             what = f"expected no trade to be missing while a line is well, got {event.first} to {event.last}"
             self._check_well("I-5", key, what)
 

@@ -79,7 +79,8 @@ class TimingJudge:
     def published(self, key: StreamKey, event: Event) -> None:
         """Look at what is published."""
         if isinstance(event, Stale):
-            self._stale()
+            if _SILENT in event.why:  # else another line that had spoken until now has just ended
+                self._stale()
         elif isinstance(event, LineDown):
             self._line_down(event)
         elif isinstance(event, Gap):
