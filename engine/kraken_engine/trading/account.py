@@ -137,7 +137,10 @@ class Account:
         return self._sync.balances.all()
 
     def position(self, symbol: str, *, allow_stale: bool = False) -> Position | None:
-        """Return the margin position in ``symbol``, if one is open. Raises as :meth:`order` does."""
+        """Return the margin position in ``symbol`` that the fills seen since this account is followed have opened.
+
+        None does not prove that there is none: what was opened before is not known here. Raises as :meth:`order` does.
+        """
         self._require_live(allow_stale=allow_stale)
         return self._sync.positions.get(symbol)
 
