@@ -5,7 +5,9 @@ is printed in a form that can be pasted into the test.
 
 Every test runs under the eyes of :mod:`tests.canaries`: forty secrets that must never be seen.
 
-``HYPOTHESIS_PROFILE=deep`` plays 10,000 examples where a test does not set a number of its own (``nox -s deep``).
+The examples are the same in every run, so that a run says something of the change and nothing of its luck. Luck has
+profiles of its own: ``HYPOTHESIS_PROFILE=explore`` draws other examples each time, ``HYPOTHESIS_PROFILE=deep`` plays
+10,000 of them where a test does not set a number of its own (``nox -s deep``).
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from tests.canaries import (  # noqa: F401 - hooks and fixtures, found by their 
     pytest_warning_recorded,
 )
 
-settings.register_profile("kraken-engine", deadline=None, print_blob=True)
+settings.register_profile("kraken-engine", deadline=None, print_blob=True, derandomize=True)
+settings.register_profile("explore", deadline=None, print_blob=True)
 settings.register_profile(
     "deep", deadline=None, print_blob=True, max_examples=10_000, suppress_health_check=[HealthCheck.too_slow]
 )

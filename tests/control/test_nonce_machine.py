@@ -63,7 +63,7 @@ class NonceMachine(RuleBasedStateMachine):
         if isinstance(answer, Held):
             assert self.source.refusals > 2
             assert not urgent
-            assert 0.0 < answer.wait_s <= 900.0
+            assert 0.0 < answer.wait_s <= 900.0 + 1e-6  # what is left is a difference of rounded numbers
             return
         assert answer < self.disk, "used before it was reserved on disk"
         if answer > self.seen:

@@ -53,6 +53,7 @@ class RetryBudget:
         return True
 
     def _forget(self, now: float) -> None:
-        begin = now - self.settings.window_s
+        # What rounding may have put outside the window is kept: a retry too few is better than one too many.
+        begin = now - self.settings.window_s - _ROUNDING
         del self._firsts[: max(bisect.bisect_left(self._firsts, begin), len(self._firsts) - _FIRSTS_KEPT + 1)]
         del self._retries[: bisect.bisect_left(self._retries, begin)]
