@@ -26,8 +26,7 @@ from tests.canaries import CANARIES, sightings
 from tests.store.stores import HOME, on_disk
 
 from kraken_engine.codec.signing import check_key, signed_request
-from kraken_engine.config import AccountSettings
-from kraken_engine.config_file import parse_config
+from kraken_engine.config import AccountSettings, Config
 from kraken_engine.errors import ConfigError
 from kraken_engine.monitor.log import logger
 from kraken_engine.runtime import real_runtime
@@ -111,10 +110,10 @@ CONFIGURATIONS = [
 def test_a_key_in_the_configuration_is_not_shown(text: str) -> None:
     for name, canary in CANARIES.items():
         if name.startswith(("key", "secret")):
-            said = shown(lambda canary=canary: parse_config(text.format(canary, canary).encode(), name="k.yaml"))  # type: ignore[misc]
+            said = shown(lambda canary=canary: Config.parse(text.format(canary, canary).encode(), name="k.yaml"))  # type: ignore[misc]
             assert sightings(said) == set(), said
     with pytest.raises(ConfigError):
-        parse_config(text.format("x", "x").encode().replace(b"key_file: 'x'", b"key: x"), name="k.yaml")
+        Config.parse(text.format("x", "x").encode().replace(b"key_file: 'x'", b"key: x"), name="k.yaml")
 
 
 def test_a_configuration_knows_nothing_of_the_keys_it_was_opened_with(canary_keys: tuple[ApiKey, ...]) -> None:
@@ -122,7 +121,7 @@ def test_a_configuration_knows_nothing_of_the_keys_it_was_opened_with(canary_key
     for number in range(len(canary_keys)):
         for part, name in (("KEY", "key"), ("SECRET", "secret"), ("OTP", "password")):
             environment[f"KRAKEN_ENGINE_ACCOUNTS__A{number}__{part}"] = CANARIES[f"{name} {number}"]
-    config = parse_config(b"", name="k.yaml", environment=environment)
+    config = Config.parse(b"", name="k.yaml", environment=environment)
     runtime = attrs.evolve(real_runtime(), environment=environment)
     assert len(config.accounts) == 12
     assert sightings(shown(lambda: config) + shown(lambda: runtime)) == set()

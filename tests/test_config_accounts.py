@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from kraken_engine.config import TIERS, AccountSettings, Config
-from kraken_engine.config_file import parse_config
 from kraken_engine.errors import ConfigError
 
 KEY = "8XaCanaryCanaryCanaryCanaryCanaryCanaryCanaryCanary1234/"
@@ -14,7 +13,7 @@ PREFIX = "KRAKEN_ENGINE_ACCOUNTS__"
 
 
 def parse(text: str, name: str = "/etc/kraken/k.yaml", **environment: str) -> Config:
-    return parse_config(text.encode(), name=name, environment=environment)
+    return Config.parse(text.encode(), name=name, environment=environment)
 
 
 def mistakes(text: str, **environment: str) -> list[str]:

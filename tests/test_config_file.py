@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kraken_engine.config import BackoffSettings, BreakerSettings, Config, PerformanceSettings, RestSettings
-from kraken_engine.config_file import CHANNELS, load_config, parse_config
+from kraken_engine.config_file import CHANNELS
 from kraken_engine.errors import ConfigError
 from kraken_engine.runtime import real_runtime
 
@@ -41,13 +41,13 @@ performance:
 
 
 def parse(text: str, **environment: str) -> Config:
-    return parse_config(text.encode(), name="k.yaml", environment=environment)
+    return Config.parse(text.encode(), name="k.yaml", environment=environment)
 
 
 def mistakes(text: str | bytes, **environment: str) -> list[str]:
     data = text.encode() if isinstance(text, str) else text
     with pytest.raises(ConfigError) as caught:
-        parse_config(data, name="k.yaml", environment=environment)
+        Config.parse(data, name="k.yaml", environment=environment)
     return list(caught.value.mistakes)
 
 
@@ -299,7 +299,7 @@ def test_an_alias_bomb_costs_nothing() -> None:
 def test_a_file_is_loaded_through_the_runtime(tmp_path: Path) -> None:
     path = str(tmp_path / "k.yaml")
     (tmp_path / "k.yaml").write_text(FOUNDING)
-    assert load_config(real_runtime(), path) == parse(FOUNDING) == Config.load(path)
+    assert Config.load(path, runtime=real_runtime()) == parse(FOUNDING) == Config.load(path)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_a_file_is_loaded_through_the_runtime(tmp_path: Path) -> None:
 )
 def test_a_file_that_cannot_be_read_is_a_config_error(path: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
-        load_config(real_runtime(), path)
+        Config.load(path, runtime=real_runtime())
 
 
 SCALARS = st.one_of(
@@ -340,7 +340,7 @@ def written(tree: object) -> str:
 def is_config_or_config_error(data: bytes, environment: dict[str, str]) -> None:
     messages: tuple[str, ...] = ()
     try:
-        parse_config(data, name="k.yaml", environment=environment)
+        Config.parse(data, name="k.yaml", environment=environment)
     except ConfigError as error:
         messages = error.mistakes or ("no mistake named",)
     for message in messages:

@@ -14,17 +14,20 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "engine" / "kraken_engine"
 
-BASE = {"errors", "model", "runtime", "secret", "config", "config_accounts", "config_file", "config_yaml"}
+CONFIG = {"config_rules", "config_yaml", "config_accounts", "config_file", "settings"}
+BASE = {"errors", "model", "runtime", "secret", "config"} | CONFIG
 STAGES = BASE | {"wire", "codec", "normalise", "state"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "model": set(),
     "runtime": set(),
     "secret": {"errors", "runtime"},
-    "config": {"errors", "model", "runtime", "secret", "config", "config_file"},
-    "config_yaml": {"errors", "config_yaml"},
-    "config_accounts": {"config", "config_yaml"},
-    "config_file": BASE,
+    "config_rules": {"errors"},
+    "settings": {"errors", "config_rules"},
+    "config_yaml": {"errors"},
+    "config_accounts": {"config_rules", "config_yaml"},
+    "config_file": {"errors", "runtime", "config_rules", "config_yaml", "config_accounts", "settings"},
+    "config": {"errors", "runtime", "config_rules", "config_file", "settings"},
     "wire": BASE | {"wire"},
     "codec": BASE | {"codec"},
     "normalise": BASE | {"codec", "normalise"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from kraken_engine.config import is_account_name
+from kraken_engine.config_rules import is_account_name
 from kraken_engine.config_yaml import Document
 
 __all__ = ["ACCOUNTS_PREFIX", "override_account", "take_out_keys"]

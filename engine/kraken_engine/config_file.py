@@ -1,7 +1,7 @@
 """Settings from a YAML file and the environment, with every mistake named at once.
 
 Reads the file's words (units in the comments of the file, not in its keys) into the frozen settings of
-:mod:`~kraken_engine.config`. A value is taken as it stands: ``"5"`` is not a number, ``1`` is not ``true``, a key
+:mod:`~kraken_engine.settings`. A value is taken as it stands: ``"5"`` is not a number, ``1`` is not ``true``, a key
 that is not known is a mistake. Knows nothing of what the settings do.
 
 Environment variables override the file: ``KRAKEN_ENGINE_WEBSOCKET__RECONNECT_INTERVAL=2.5`` is the key
@@ -27,25 +27,23 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
-from kraken_engine.config import (
+from kraken_engine.config_accounts import ACCOUNTS_PREFIX, override_account, take_out_keys
+from kraken_engine.config_rules import is_key_file, is_url
+from kraken_engine.config_yaml import Document, Path, Place, Value
+from kraken_engine.errors import ConfigError, shown
+from kraken_engine.runtime import Runtime
+from kraken_engine.settings import (
     PRIVATE_V2_URL,
     PUBLIC_V2_URL,
     TIERS,
     AccountSettings,
     BackoffSettings,
     BreakerSettings,
-    Config,
     PerformanceSettings,
     RestSettings,
-    is_key_file,
-    is_url,
 )
-from kraken_engine.config_accounts import ACCOUNTS_PREFIX, override_account, take_out_keys
-from kraken_engine.config_yaml import Document, Path, Place, Value
-from kraken_engine.errors import ConfigError, shown
-from kraken_engine.runtime import Runtime
 
-__all__ = ["CHANNELS", "load_config", "parse_config"]
+__all__ = ["CHANNELS", "checked_settings", "parse_document", "read_document"]
 
 CHANNELS = (
     "balances", "executions", "ticker", "book", "ohlc", "orders",
@@ -130,11 +128,11 @@ class _File:
     storage: _StorageSection = attrs.field(factory=_StorageSection)
 
 
-def load_config(runtime: Runtime, path: str) -> Config:
-    """Return the settings of the file at ``path``, overridden by the environment of ``runtime``.
+def read_document(runtime: Runtime, path: str) -> Document:
+    """Return the file at ``path``, overridden by the environment of ``runtime``; its mistakes are still in it.
 
     Raises:
-        ConfigError: all mistakes, each ``file:line: what, expected, got``, in the order of the file.
+        ConfigError: the file cannot be read.
     """
     document = _document(path)
     try:
@@ -143,16 +141,29 @@ def load_config(runtime: Runtime, path: str) -> Config:
         why = error.strerror if isinstance(error, OSError) else None
         raise ConfigError(f"{path}: cannot be read: {why or error}") from error
     _override(document, runtime.environment)
-    return _checked(document, path)
+    return document
 
 
-def parse_config(data: bytes, *, name: str, environment: Mapping[str, str] | None = None) -> Config:
-    """Return the settings in the bytes of a file called ``name``; see :func:`load_config`."""
+def parse_document(data: bytes, *, name: str, environment: Mapping[str, str]) -> Document:
+    """Return what the bytes of a file called ``name`` say, overridden by ``environment``; mistakes are still in it."""
     document = _document(name)
     document.read(data)
-    _override(document, environment or {})
-    del data, environment  # a traceback with locals would show a key that stands there by mistake
-    return _checked(document, name)
+    _override(document, environment)
+    return document
+
+
+def checked_settings(document: Document, name: str) -> dict[str, Any]:
+    """Return what a document says of each field of a Config; paths in it are beside the file ``name``.
+
+    Raises:
+        ConfigError: all mistakes, each ``file:line: what, expected, got``, in the order of the file.
+    """
+    _sections_are_mappings(document)
+    take_out_keys(document)
+    file = _structured(document)
+    document.raise_mistakes()
+    assert file is not None
+    return _fields(file, posixpath.dirname(name))
 
 
 def _document(name: str) -> Document:
@@ -171,19 +182,9 @@ def _override(document: Document, environment: Mapping[str, str]) -> None:
             document.override((section, key), text, source=f"environment {variable}")
 
 
-def _checked(document: Document, name: str) -> Config:
-    """Return the settings of a document, or raise all its mistakes."""
-    _sections_are_mappings(document)
-    take_out_keys(document)
-    file = _structured(document)
-    document.raise_mistakes()
-    assert file is not None
-    return _config(file, posixpath.dirname(name))
-
-
-def _config(file: _File, folder: str) -> Config:
+def _fields(file: _File, folder: str) -> dict[str, Any]:
     websocket, rest, breaker, performance = file.websocket, file.rest_api, file.circuit_breaker, file.performance
-    return Config(
+    return dict[str, Any](
         public_url=websocket.public_endpoint,
         private_url=websocket.endpoint,
         channels=tuple(dict.fromkeys(websocket.channels)),

@@ -18,7 +18,6 @@ from cyclopts import CycloptsError
 
 from kraken_engine.cli.app import app
 from kraken_engine.config import Config
-from kraken_engine.config_file import parse_config
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -79,7 +78,7 @@ def test_every_json_example_is_json(block: Block) -> None:
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=lambda b: b.where)
 def test_every_configuration_shown_is_accepted(block: Block) -> None:
-    assert parse_config(block.text.encode(), name=block.where) != Config()
+    assert Config.parse(block.text.encode(), name=block.where) != Config()
 
 
 @pytest.mark.parametrize(("where", "line"), command_lines(), ids=lambda value: value if "md:" in value else "")
