@@ -32,6 +32,7 @@ from kraken_engine.sim.judges.currency import CurrencyJudge
 from kraken_engine.sim.judges.delivery import DeliveryJudge, check_sizes
 from kraken_engine.sim.judges.evidence import name_of
 from kraken_engine.sim.judges.lines import LineJudge
+from kraken_engine.sim.judges.readership import Readership
 from kraken_engine.sim.judges.streams import Condition, StreamJudge
 from kraken_engine.sim.judges.timing import TimingJudge
 from kraken_engine.sim.judges.trades import Tape, TradeJudge
@@ -82,6 +83,7 @@ class Scenario:
     _tape: Tape = attrs.field(init=False)
     _continuity: ContinuityJudge = attrs.field(init=False)
     _timing: TimingJudge = attrs.field(init=False)
+    _readership: Readership = attrs.field(factory=Readership, init=False)
     _deliveries: list[DeliveryJudge] = attrs.field(factory=list[DeliveryJudge], init=False)
     _subscriptions: dict[str, tuple[Subscription, int]] = attrs.field(
         factory=dict[str, tuple[Subscription, int]], init=False
@@ -103,7 +105,12 @@ class Scenario:
         self.figures.on_broken = lambda what: verdict.fail("T-1", what)
         self._continuity = ContinuityJudge(world=world, verdict=verdict, figures=self.figures, keys=self._permanent)
         self._timing = TimingJudge(
-            world=world, verdict=verdict, figures=self.figures, lines=self._lines, kept=self._kept_symbols()
+            world=world,
+            verdict=verdict,
+            figures=self.figures,
+            lines=self._lines,
+            readership=self._readership,
+            kept=self._kept_symbols(),
         )
         world.trace.observe(self._observe_trace)
 
@@ -207,28 +214,29 @@ class Scenario:
         judged = [key for key in keys if key[0] != "ohlc" or len(keys) == 1]  # notices do not name the interval
         streams = StreamJudge(reader=name, verdict=self.verdict, calm=False, joins=True)
         trades = TradeJudge(reader=name, tape=self._tape, verdict=self.verdict)
-        async with market.feed.subscribe(*topics, on_full=rule) as subscription:
-            # What conflates is bounded by the number of streams; the capacity is for the rest.
-            states = len(topics) if isinstance(rule, Conflate) else 0
-            self._subscriptions[name] = (subscription, rule.capacity + states)
-            delivery = DeliveryJudge(reader=name, keys=keys, world=self.world, verdict=self.verdict)
-            if faithful:
-                self._deliveries.append(delivery)
-            try:
-                async for event in subscription:
-                    if faithful:
-                        delivery.delivered(event)
-                    key = _key_of(event, judged)
-                    if key is not None:
-                        streams.see(key, event)
-                    trades.see(event)
-                    self._coverage.delivered(event)
-                    if slow:
-                        await trio.sleep_until(self.world.consumers_sleep_until)
-            finally:
-                del self._subscriptions[name]
-                if subscription.statistics().conflated:
-                    self._coverage.reach("a reader's values were conflated")
+        with self._readership.reading(keys):
+            async with market.feed.subscribe(*topics, on_full=rule) as subscription:
+                # What conflates is bounded by the number of streams; the capacity is for the rest.
+                states = len(topics) if isinstance(rule, Conflate) else 0
+                self._subscriptions[name] = (subscription, rule.capacity + states)
+                delivery = DeliveryJudge(reader=name, keys=keys, world=self.world, verdict=self.verdict)
+                if faithful:
+                    self._deliveries.append(delivery)
+                try:
+                    async for event in subscription:
+                        if faithful:
+                            delivery.delivered(event)
+                        key = _key_of(event, judged)
+                        if key is not None:
+                            streams.see(key, event)
+                        trades.see(event)
+                        self._coverage.delivered(event)
+                        if slow:
+                            await trio.sleep_until(self.world.consumers_sleep_until)
+                finally:
+                    del self._subscriptions[name]
+                    if subscription.statistics().conflated:
+                        self._coverage.reach("a reader's values were conflated")
 
     async def _read_again_and_again(self, market: Market, name: str, topics: list[Topic], rule: OnFull) -> None:
         while True:

@@ -15,6 +15,7 @@ from kraken_engine.errors import Stale
 from kraken_engine.normalise.events import Event, Gap, LineDown
 from kraken_engine.sim.figures import PROMISES, Figures
 from kraken_engine.sim.judges.lines import AWAKE_S, LineJudge
+from kraken_engine.sim.judges.readership import Readership
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.trace import Fact
 from kraken_engine.sim.world import World
@@ -49,6 +50,7 @@ class TimingJudge:
     verdict: Verdict
     figures: Figures
     lines: LineJudge
+    readership: Readership
     kept: Collection[str]
     """Symbols that are always read."""
     _causes: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
@@ -175,14 +177,15 @@ class TimingJudge:
             self.figures.add(f"lost connection until every book is there again: {lost.cause}", took_s)
 
     def _muted(self, record: FaultRecord, now: float) -> None:
-        """Note how long a mute went unnoticed, if another line could show that something was missing."""
-        if record.first_hit_s is None:
+        """Note how long a mute went unnoticed, if somebody missed what another line could show to be missing."""
+        hit_s = record.first_hit_s
+        if hit_s is None:
             return
         self._mutes.remove(record)
         symbol, channel = record.params["symbol"], record.params["channel"] or "book"
         keys = [(channel, one) for one in self.world.exchange.symbols if symbol in (None, one)]
-        if all(self.world.wellness.well_since(key) <= record.first_hit_s for key in keys):
-            self.figures.add(f"{MUTE}: {record.params['channel'] or 'everything'}", now - record.first_hit_s)
+        if all(max(self.world.wellness.well_since(key), self.readership.since(key)) <= hit_s for key in keys):
+            self.figures.add(f"{MUTE}: {record.params['channel'] or 'everything'}", now - hit_s)
 
 
 def _answers(entry: Entry, record: FaultRecord) -> bool:
