@@ -171,6 +171,11 @@ def test_a_message_that_stands_by_itself_is_skipped(channel: str) -> None:
     assert command == SkipMessage(where=where, why="$.data[0].bid: expected a number, got x")
 
 
+def test_an_answer_of_rest_stands_by_itself() -> None:
+    where = Where(account="main", operation="Balance")
+    assert type(ErrorDesk().decide(DecodeError("$.result", "an object", "x"), where)) is SkipMessage
+
+
 @pytest.mark.parametrize("channel", ["book", "level3", "executions", "balances", "instrument", "never heard of", None])
 def test_a_message_others_build_upon_is_a_gap_when_it_is_skipped(channel: str | None) -> None:
     where = Where(line="market-1", channel=channel)

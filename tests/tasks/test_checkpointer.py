@@ -71,6 +71,7 @@ async def test_a_corrupt_checkpoint_means_the_one_before_and_two_of_them_a_cold_
     settings = attrs.evolve(config(), store=attrs.evolve(config().store, checkpoint_every_s=3_600.0))
     async with open_engine(settings, runtime=world(disk)) as engine:
         assert engine.restored is not None
+        assert engine.market.statistics().errors["state_corruption"] == 1
         disk.flip_bit(f"{STATE}/checkpoint.1", 900)
         disk.flip_bit(f"{STATE}/checkpoint.0", 901)
     for name in names:

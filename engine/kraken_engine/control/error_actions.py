@@ -118,6 +118,8 @@ class Where:
     """None for the public side."""
     channel: str | None = None
     symbol: str | None = None
+    operation: str | None = None
+    """Of REST, such as ``Balance``; None: it did not happen there."""
 
 
 @attrs.frozen(kw_only=True)
@@ -155,7 +157,7 @@ class ResetNonceAndRetry:
 
 @attrs.frozen(kw_only=True)
 class SkipMessage:
-    """Count the message, leave it out, and go on: the next one stands by itself."""
+    """Count the message, or the answer, leave it out, and go on: the next one stands by itself."""
 
     where: Where
     why: str
@@ -269,7 +271,7 @@ class ErrorDesk:
             case ErrorKind.REST_RATE_LIMIT:
                 pause_s = _rule(error).pause_s if isinstance(error, str) else getattr(error, "retry_after_s", 0.0)
                 return ActivateCircuitBreaker(where=where, why=why, pause_s=pause_s)
-            case ErrorKind.DATA_VALIDATION_FAIL if where.channel in STATELESS_CHANNELS:
+            case ErrorKind.DATA_VALIDATION_FAIL if where.operation is not None or where.channel in STATELESS_CHANNELS:
                 return SkipMessage(where=where, why=why)
             case ErrorKind.OTHER:
                 return LogAndContinue(where=where, why=why, known=known)

@@ -16,6 +16,7 @@ import trio
 from kraken_engine.codec import rest_public as codec
 from kraken_engine.codec.rest_public import AssetInfo, PairInfo
 from kraken_engine.codec.tally import Tally
+from kraken_engine.control.error_actions import ErrorDesk
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.errors import DecodeError, EngineError, NotSent, UsageError, shown
 from kraken_engine.model import CANDLE_INTERVALS_MIN, Instrument
@@ -67,6 +68,11 @@ class PublicRest:
     def budget(self) -> RetryBudget:
         """Of retries: one for the whole process, so that accounts share it."""
         return self._queue.budget
+
+    @property
+    def desk(self) -> ErrorDesk:
+        """Counts the errors, by kind; one for all who were opened with it."""
+        return self._queue.desk
 
     def statistics(self) -> RestStatistics:
         """Return the counters of public calls."""

@@ -38,6 +38,7 @@ from kraken_engine.control.circuit_breaker import (
     Probed,
     Ticket,
 )
+from kraken_engine.control.error_actions import ErrorDesk, Where
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
 from kraken_engine.errors import CircuitOpen, EngineError, NotSent, Rejected, RestFailed
@@ -70,6 +71,8 @@ class RestQueue:
         venue_clock: the venue's, for the times it names.
         pauses: before retries.
         concurrency: calls in flight at once; 1 for signed ones.
+        desk: hears of every attempt that did not succeed.
+        account: whose key it is; None for the public API.
         notify: told when the breaker changes; must not wait.
     """
 
@@ -87,8 +90,12 @@ class RestQueue:
         pauses: RetryPause,
         concurrency: int,
         notify: Callable[[Notice], None],
+        desk: ErrorDesk,
+        account: str | None = None,
     ) -> None:
         self.name = name
+        self.account = account
+        self.desk = desk
         self.breaker = breaker
         self.sender = sender
         self._limits = limits
@@ -401,6 +408,8 @@ class RestQueue:
             call.succeed(call.value)
             return None
         self._count(found)
+        # What the table commands is done right here: breaker, nonces and retries are this task's own.
+        self.desk.decide(found.error, Where(account=self.account, operation=call.what.name, symbol=call.pair))
         self._tell_breaker(call, found, now)
         pause_s = self._pause_s(call, found, now, try_nonce_again=try_nonce_again)
         if pause_s is None:

@@ -96,7 +96,9 @@ async def open_account(
                 stack.enter_context(hold_key(runtime, held.fingerprint, f"account {settings.name}, {place}"))
         public = public or market.rest
         if public is None:
-            public = await stack.enter_async_context(open_public_rest(config, runtime, notify=publisher.announce))
+            public = await stack.enter_async_context(
+                open_public_rest(config, runtime, notify=publisher.announce, desk=market.desk)
+            )
         public.stand_in(market.instruments)
         rest = await stack.enter_async_context(
             open_private_rest(
@@ -109,6 +111,7 @@ async def open_account(
                 tier=settings.tier,
                 marks=None if store is None else store.nonces,
                 notify=publisher.announce,
+                desk=market.desk,
             )
         )
         tokens = await stack.enter_async_context(
@@ -135,6 +138,7 @@ async def open_account(
             config=config,
             outlet=publisher,
             kpis=market.counted,
+            desk=market.desk,
             when_full="wait",
             account=settings.name,
             sync=parts.sync,

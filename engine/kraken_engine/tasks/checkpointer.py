@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 
 import trio
 
-from kraken_engine.errors import DecodeError, StoreError
+from kraken_engine.control.error_actions import Where
+from kraken_engine.errors import DecodeError, StoreCorrupt, StoreError
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Candle, TickerUpdate, Trade
 from kraken_engine.state.checkpoint import AccountState, EngineState, Restored, decode_state, encode_state
@@ -26,11 +27,15 @@ async def restore_checkpoint(checkpoints: Checkpoints, market: Market, tell: Cal
 
     ``tell`` is told of whatever could not be used.
     """
+    where = Where(line="checkpoints")
     try:
         loaded = await checkpoints.load()
     except StoreError as error:
+        market.desk.decide(error, where)
         tell(f"{error}: a cold start")
         return None
+    if loaded.notes:  # the generation before it is what was loaded
+        market.desk.decide(StoreCorrupt("; ".join(loaded.notes)), where)
     for note in loaded.notes:
         tell(note)
     if loaded.payload is None:
@@ -38,6 +43,7 @@ async def restore_checkpoint(checkpoints: Checkpoints, market: Market, tell: Cal
     try:
         state = decode_state(loaded.payload)
     except DecodeError as error:
+        market.desk.decide(StoreCorrupt(f"checkpoint {loaded.generation}: {error}"), where)
         tell(f"checkpoint {loaded.generation}: {error}: a cold start")
         return None
     clock = market.runtime.clock
@@ -70,6 +76,7 @@ async def run_checkpointer(
         try:
             await save_checkpoint(checkpoints, market, accounts)
         except StoreError as error:
+            market.desk.decide(error, Where(line="checkpoints"))
             tell(str(error))
 
 

@@ -98,7 +98,7 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
         if settings:
             # The venue limits public calls by address: whoever asks goes through the market's, if it has one.
             public = market.rest or await stack.enter_async_context(
-                open_public_rest(market.config, market.runtime, notify=market.publisher.announce)
+                open_public_rest(market.config, market.runtime, notify=market.publisher.announce, desk=market.desk)
             )
             for name, account in settings.items():
                 accounts[name] = await stack.enter_async_context(

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from kraken_engine.config import REST_URL, Config
+from kraken_engine.control.error_actions import ErrorDesk
 from kraken_engine.control.failover import Feeder, Switch
 from kraken_engine.control.venue_mode import VenueModes
 from kraken_engine.errors import UsageError
@@ -96,7 +97,9 @@ def has_rest(config: Config) -> bool:
 
 
 @asynccontextmanager
-async def open_failover(config: Config, runtime: Runtime, continuity: Continuity) -> AsyncGenerator[PublicRest | None]:
+async def open_failover(
+    config: Config, runtime: Runtime, continuity: Continuity, *, desk: ErrorDesk | None = None
+) -> AsyncGenerator[PublicRest | None]:
     """Open the backup of a market for as long as the block lasts, and return its REST client, if it has one.
 
     Nothing is sent before the first question.
@@ -109,7 +112,7 @@ async def open_failover(config: Config, runtime: Runtime, continuity: Continuity
         rest: PublicRest | None = None
         if has_rest(config):
             rest = await stack.enter_async_context(
-                open_public_rest(config, runtime, notify=continuity.sources.announce)
+                open_public_rest(config, runtime, notify=continuity.sources.announce, desk=desk)
             )
         if rest is None or not config.failover.enabled:
             continuity.settings = attrs.evolve(continuity.settings, enabled=False)

@@ -28,6 +28,7 @@ import trio
 
 from kraken_engine.config import Config
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
+from kraken_engine.control.error_actions import ErrorDesk
 from kraken_engine.errors import StartupError
 from kraken_engine.feed.current import CurrentValues
 from kraken_engine.feed.demand import Demand
@@ -63,7 +64,7 @@ class MarketStatistics:
     published: int
     """Market data events handed to the feed."""
     errors: Mapping[str, int]
-    """Errors by kind, in the words of ``kraken-engine errors``."""
+    """Errors by kind, in the words of ``kraken-engine errors``: of all lines, of REST, of accounts, of checkpoints."""
     unknown_errors: Mapping[str, int]
     """Those of them that are in no table, by name; each was told and survived."""
 
@@ -106,6 +107,7 @@ class Market:
         runtime: Runtime,
         budget: ConnectBudget,
         connect_log: ConnectLog | None,
+        desk: ErrorDesk,
         venue: VenueServer | None,
     ) -> None:
         self.feed = feed
@@ -128,6 +130,8 @@ class Market:
         """... and across restarts, if they are remembered."""
         self.counted = kpis
         """What all lines report to."""
+        self.desk = desk
+        """Decides about the errors of all lines, of REST, accounts and checkpoints, and counts them."""
         self._publisher = publisher
         self._pool = pool
 
@@ -157,12 +161,11 @@ class Market:
 
     def statistics(self) -> MarketStatistics:
         """Return the counters of all lines."""
-        desk = self._pool.desk
         return MarketStatistics(
             lines=self._pool.statistics(),
             published=self._publisher.published,
-            errors={str(kind): count for kind, count in desk.counts.items()},
-            unknown_errors=dict(desk.unknown),
+            errors={str(kind): count for kind, count in self.desk.counts.items()},
+            unknown_errors=dict(self.desk.unknown),
         )
 
     def kpis(self) -> dict[str, float]:
@@ -219,6 +222,7 @@ async def _open_market(
     kpis = Kpis(now=runtime.clock.now())
     continuity = Continuity(settings=config.failover, publisher=publisher, clock=runtime.clock, kpis=kpis)
     budget = ConnectBudget(config.backoff)
+    desk = ErrorDesk()
     pool = Pool(
         config=config,
         runtime=runtime,
@@ -227,6 +231,7 @@ async def _open_market(
         kpis=kpis,
         budget=budget,
         log=connect_log,
+        desk=desk,
     )
     continuity.last_frame_s = pool.last_frame_s
     continuity.ask_again = pool.refresh
@@ -241,7 +246,10 @@ async def _open_market(
         pool.drop(key, subscription)
 
     try:
-        async with open_failover(config, runtime, continuity) as rest, open_background("the market") as nursery:
+        async with (
+            open_failover(config, runtime, continuity, desk=desk) as rest,
+            open_background("the market") as nursery,
+        ):
             current = CurrentValues(
                 publisher,
                 rest,
@@ -263,6 +271,7 @@ async def _open_market(
                 runtime=runtime,
                 budget=budget,
                 connect_log=connect_log,
+                desk=desk,
                 venue=venue,
             )
     finally:

@@ -71,11 +71,11 @@ class Pool:
 
     def __init__(
         self, *, config: Config, runtime: Runtime, endpoint: Endpoint, publisher: Outlet, kpis: Kpis,
-        budget: ConnectBudget, log: ConnectLog | None = None,
+        budget: ConnectBudget, log: ConnectLog | None = None, desk: ErrorDesk | None = None,
     ) -> None:  # fmt: skip
         self.instruments: dict[str, Instrument] = {}
         """Every tradable pair by symbol."""
-        self.desk = ErrorDesk()
+        self.desk = desk or ErrorDesk()
         """Decides about the errors of all lines, and counts them."""
         self.ready = trio.Event()
         """Some line has brought the list of instruments."""

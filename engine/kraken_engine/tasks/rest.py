@@ -26,6 +26,7 @@ import attrs
 from kraken_engine.codec.signing import check_key
 from kraken_engine.config import Config
 from kraken_engine.control.circuit_breaker import CircuitBreaker
+from kraken_engine.control.error_actions import ErrorDesk
 from kraken_engine.control.nonce import NonceSource
 from kraken_engine.control.rest_limits import REST_TIERS, CallCounter, PublicPace
 from kraken_engine.control.retry_budget import RetryBudget
@@ -83,6 +84,7 @@ async def open_rest(
     tier: str = "starter",
     marks: NonceMarks | None = None,
     notify: Notify | None = None,
+    desk: ErrorDesk | None = None,
 ) -> AsyncGenerator[Rest]:
     """Open the REST API of ``config`` for as long as the block lasts; private operations if there is a key.
 
@@ -97,12 +99,14 @@ async def open_rest(
         marks: Where nonces are remembered beyond this process. Without them they rise with the wall clock alone, which
             is enough only as long as nobody sets it back between two processes.
         notify: Told of changes of the circuit breakers; must not wait.
+        desk: Decides about errors and counts them; one of its own when not given.
 
     Raises:
         ConfigError: the settings, or the key, cannot work.
         EngineFailed: a background task failed; the body was cancelled.
     """
     runtime = runtime or real_runtime()
+    desk = desk or ErrorDesk()
     async with AsyncExitStack() as stack:
         if config.venue is not None:
             runtime = attrs.evolve(runtime, network=MemoryNetwork())
@@ -112,7 +116,7 @@ async def open_rest(
             config = attrs.evolve(config, rest=attrs.evolve(config.rest, base_url=venue.rest_url))
             if key is None:
                 key, tier = ApiKey(key=Secret(TEST_KEY), secret=Secret(TEST_SECRET)), "intermediate"
-        public = await stack.enter_async_context(open_public_rest(config, runtime, notify=notify))
+        public = await stack.enter_async_context(open_public_rest(config, runtime, notify=notify, desk=desk))
         private: PrivateRest | None = None
         if key is not None:
             private = await stack.enter_async_context(
@@ -125,6 +129,7 @@ async def open_rest(
                     tier=tier,
                     marks=marks,
                     notify=notify,
+                    desk=desk,
                 )
             )
         yield Rest(public, private)
@@ -132,7 +137,7 @@ async def open_rest(
 
 @asynccontextmanager
 async def open_public_rest(
-    config: Config, runtime: Runtime, *, notify: Notify | None = None
+    config: Config, runtime: Runtime, *, notify: Notify | None = None, desk: ErrorDesk | None = None
 ) -> AsyncGenerator[PublicRest]:
     """Open the public operations for as long as the block lasts; see :func:`open_rest`."""
     endpoint = parse_endpoint(config.rest.base_url, "http")
@@ -152,6 +157,7 @@ async def open_public_rest(
             pauses=RetryPause(config.retry, runtime.fork_rng("rest public")),
             concurrency=config.rest.max_connections,
             notify=notify or _to_nobody,
+            desk=desk or ErrorDesk(),
         )
         async with open_background("the public REST API") as nursery:
             await nursery.start(queue.serve_calls)
@@ -170,15 +176,19 @@ async def open_private_rest(
     tier: str = "starter",
     marks: NonceMarks | None = None,
     notify: Notify | None = None,
+    desk: ErrorDesk | None = None,
 ) -> AsyncGenerator[PrivateRest]:
     """Open the private operations of one account for as long as the block lasts; see :func:`open_rest`.
 
-    ``name``: of the account, for messages. ``public``: for the venue's tables of names, and the budget of retries.
+    ``name``: of the account, for messages. ``public``: for the venue's tables of names, the budget of retries, and the
+    desk of errors when none is given.
     """
     check_key(key)
     if emergency_key is not None:
         check_key(emergency_key)
     marks = marks or MemoryMarks()
+    desk = desk or public.desk
+    account = name
     endpoint = parse_endpoint(config.rest.base_url, "http")
     async with AsyncExitStack() as stack:
 
@@ -206,6 +216,8 @@ async def open_private_rest(
                 pauses=RetryPause(config.retry, runtime.fork_rng(f"rest {name}")),
                 concurrency=1,
                 notify=notify or _to_nobody,
+                desk=desk,
+                account=account,
             )
 
         queue = await make(name, key)
