@@ -5,6 +5,7 @@
     GET  /accounts                    the names
     GET  /accounts/NAME               balances, open orders, counters, keys
     GET  /accounts/NAME/orders        the open orders
+    GET  /accounts/NAME/positions     the open positions on margin
     GET  /accounts/NAME/closed        the closed ones, in the order in which they closed
     GET  /accounts/NAME/fills[?since=N]    the executions, from the N-th (from 0) on
     GET  /accounts/NAME/ledger[?since=N]   the ledger, from the N-th entry (from 0) on
@@ -39,6 +40,7 @@ __all__ = ["answer_about_accounts"]
 _PLAIN: Mapping[str, Callable[[AccountTruth, str], object]] = {
     "balances": AccountTruth.balances,
     "orders": AccountTruth.orders,
+    "positions": AccountTruth.positions,
     "closed": AccountTruth.closed,
     "nonces": AccountTruth.nonces,
     "calls": AccountTruth.calls,

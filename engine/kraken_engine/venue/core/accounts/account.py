@@ -2,7 +2,10 @@
 
 An open order holds what it may spend; a fill books two ledger entries, one per asset, and holds that much less. Costs
 are booked rounded half up over the whole order, not fill by fill, and fees rounded down, so that an order never spends
-more than it held. It knows nothing of books, requests or channels; a :class:`Watcher` hears what happened.
+more than it held. An order on margin holds nothing: its fills open and close positions, and book what closing earned
+or lost, and the fee, in the quote.
+
+It knows nothing of books, requests or channels; a :class:`Watcher` hears what happened.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from kraken_engine.venue.core.accounts.counters import LeakyCounter
 from kraken_engine.venue.core.accounts.ids import Ids
 from kraken_engine.venue.core.accounts.ledger import Ledger, LedgerEntry, ceiled, floored, halved_up
 from kraken_engine.venue.core.accounts.orders import AccountFill, AccountOrder, OrderStatus
+from kraken_engine.venue.core.accounts.positions import Positions, margin_for
 from kraken_engine.venue.core.accounts.settings import TIERS, AccountSettings, Tier
 from kraken_engine.venue.core.instruments import Pair
 
@@ -63,6 +67,7 @@ class Account:
     """The last 50,000, oldest first."""
     filled: int = 0
     """Executions in all."""
+    positions: Positions = attrs.field(factory=Positions)
     cancel_at_ns: int | None = None
     """When the dead man's switch cancels every order, wall time; None: it is off."""
     _counters: dict[str, LeakyCounter] = attrs.field(factory=dict[str, LeakyCounter], init=False)
@@ -100,8 +105,15 @@ class Account:
         found = self.orders.get(order_id)
         return found or next((order for order in reversed(self.closed) if order.id == order_id), None)
 
-    def needs(self, pair: Pair, *, buys: bool, turnover: int, qty: int) -> tuple[str, int]:
-        """Return the asset that an order would spend, and how much of it at most, fees included."""
+    def needs(self, pair: Pair, *, buys: bool, turnover: int, qty: int, leverage: int = 0) -> tuple[str, int]:
+        """Return the asset that an order would spend, and how much of it at most, fees included.
+
+        On margin that is what the part of it that closes nothing ties up, beside what open positions do.
+        """
+        if leverage:
+            opens = max(0, qty - self.positions.against(pair.symbol, buys=buys))
+            tied = margin_for(pair, turnover * opens // qty, leverage)
+            return pair.quote.code, self.positions.margin(pair.quote.code) + tied + self._fee_set_aside(pair, turnover)
         if not buys:
             return pair.base.code, ceiled(qty, pair.qty_decimals, pair.base.decimals)
         return pair.quote.code, self._cost_held(pair, turnover) + self._fee_set_aside(pair, turnover)
@@ -125,6 +137,9 @@ class Account:
 
     def fill(self, order: AccountOrder, *, price: int, qty: int, maker: bool, trade_id: int, wall_ns: int) -> None:
         """Book one execution of an open order; the last one closes it."""
+        if order.on_margin:
+            self._fill_on_margin(order, price=price, qty=qty, maker=maker, trade_id=trade_id, wall_ns=wall_ns)
+            return
         pair = order.pair
         ref_id, ledger_ids = self.ids.trade(), (self.ids.ledger(), self.ids.ledger())
         turnover = price * qty
@@ -158,6 +173,42 @@ class Account:
             ledger_ids=ledger_ids,
             post_id=self.ids.trade(),
         )
+        self._note(done, booked)
+
+    def _fill_on_margin(
+        self, order: AccountOrder, *, price: int, qty: int, maker: bool, trade_id: int, wall_ns: int
+    ) -> None:
+        pair, code = order.pair, order.pair.quote.code
+        ref_id, ledger_id, post_id = self.ids.trade(), self.ids.ledger(), self.ids.trade()
+        turnover = price * qty
+        fee = self._fee(pair, turnover, maker=maker)
+        order.cum_qty += qty
+        order.cum_turnover += turnover
+        order.fee += fee
+        order.status = OrderStatus.PARTIALLY_FILLED
+        traded = self.positions.trade(order, price=price, qty=qty, fee=fee, position_id=post_id, wall_ns=wall_ns)
+        gain = self._cost_booked(pair, traded.gain)
+        entry = self.ledger.book(code, gain, fee=fee, kind="margin", entry_id=ledger_id, ref_id=ref_id, wall_ns=wall_ns)
+        done = AccountFill(
+            exec_id=ref_id,
+            trade_id=trade_id,
+            order=order,
+            price=price,
+            qty=qty,
+            cost=halved_up(turnover, pair.price_decimals + pair.qty_decimals, pair.cost_decimals),
+            fee=fee,
+            maker=maker,
+            wall_ns=wall_ns,
+            ledger_ids=(ledger_id,),
+            post_id=post_id,
+            position_status=traded.status,
+            margin=margin_for(pair, price * traded.opened, order.request.leverage),
+        )
+        self._note(done, [entry])
+
+    def _note(self, done: AccountFill, booked: list[LedgerEntry]) -> None:
+        """Keep an execution, tell of it and of what it booked; the last one of an order closes it."""
+        order = done.order
         order.fills.append(done)
         self.fills.append(done)
         self.filled += 1
@@ -165,7 +216,7 @@ class Account:
         for entry in booked:
             self.watcher.booked(self, entry)
         if not order.left:
-            self._close(order, OrderStatus.FILLED, "", wall_ns)
+            self._close(order, OrderStatus.FILLED, "", done.wall_ns)
 
     def cancel(self, order: AccountOrder, reason: str, wall_ns: int, *, expired: bool = False) -> None:
         """Close an open order that is not filled, and let go of what it held."""
@@ -199,7 +250,7 @@ class Account:
 
     def _held(self, order: AccountOrder) -> tuple[int, int]:
         pair, price = order.pair, order.price
-        if not order.open or not order.left:
+        if not order.open or not order.left or order.on_margin:
             return 0, 0
         if not order.buys:
             whole = ceiled(order.qty, pair.qty_decimals, pair.base.decimals)

@@ -67,9 +67,11 @@ class Desk:
         turnover = self._turnover(account, request)
         if turnover < _cost_min(pair):
             raise Denied("EOrder:Cost minimum not met")
-        code, needed = account.needs(pair, buys=request.side == BID, turnover=turnover, qty=request.qty)
+        code, needed = account.needs(
+            pair, buys=request.side == BID, turnover=turnover, qty=request.qty, leverage=request.leverage
+        )
         if needed > account.ledger.available(code):
-            raise Denied("EOrder:Insufficient funds")
+            raise Denied(_too_little(request))
 
     def place(self, account: Account, request: OrderRequest, wall_ns: int, *, limited: bool = True) -> AccountOrder:
         """Check a new order and bring it to the market. Denied: as :meth:`check` says; nothing has changed then."""
@@ -126,9 +128,11 @@ class Desk:
         if moved and strict and self._would_take(listing, order.request.side, new_price):
             raise Denied("EOrder:Post only order")
         left = new_qty - order.cum_qty
-        code, needed = account.needs(pair, buys=order.buys, turnover=new_price * left, qty=left)
+        code, needed = account.needs(
+            pair, buys=order.buys, turnover=new_price * left, qty=left, leverage=order.request.leverage
+        )
         if needed > account.ledger.available(code) + order.hold + order.reserve:
-            raise Denied("EOrder:Insufficient funds")
+            raise Denied(_too_little(order.request))
         listing.act_at(wall_ns)
         if not moved and left < order.left:
             listing.flow.book.reduce(order.book_id, left)
@@ -297,6 +301,10 @@ class Desk:
 
 def _open_in(account: Account, pair: Pair) -> int:
     return sum(order.pair.symbol == pair.symbol for order in account.orders.values())
+
+
+def _too_little(request: OrderRequest) -> str:
+    return "EOrder:Insufficient margin" if request.leverage else "EOrder:Insufficient funds"
 
 
 def _cost_min(pair: Pair) -> int:

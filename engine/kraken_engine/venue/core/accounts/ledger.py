@@ -51,7 +51,7 @@ class LedgerEntry:
     ref_id: str
     wall_ns: int
     kind: str
-    """``trade``, ``deposit`` or ``withdrawal``."""
+    """``trade``, ``margin``, ``deposit`` or ``withdrawal``."""
     asset: Asset
     amount: int
     """Signed; the fee comes on top."""

@@ -35,6 +35,7 @@ MOST_SECONDS = 86_400.0
 class _Stir:
     until_ns: int
     mean_ns: float
+    margin: float
     rng: Rng
 
 
@@ -95,6 +96,7 @@ class Operator:
         market: bool = False,
         post_only: bool = False,
         client_ids: bool = False,
+        leverage: int = 0,
     ) -> list[AccountOrder]:
         """Place ``count`` orders for an account.
 
@@ -109,6 +111,7 @@ class Operator:
             market: market orders instead; ``away`` and ``step`` then mean nothing.
             post_only: cancelled if they would take.
             client_ids: give each a ``cl_ord_id``.
+            leverage: on margin, turning over so many times what they tie up; 0: without.
 
         Raises:
             UsageError: a parameter is out of range, or the venue refuses an order; those before it stay.
@@ -122,6 +125,9 @@ class Operator:
         if not 1 <= count <= MOST_ORDERS:
             raise UsageError(f"count: expected 1 to {MOST_ORDERS}, got {count}")
         bid_or_ask = BID if side == "buy" else ASK
+        if leverage and leverage not in listing.pair.leverage:
+            allowed = ", ".join(map(str, (0, *listing.pair.leverage)))
+            raise UsageError(f"leverage: expected one of {allowed} for {symbol}, got {leverage}")
         best = listing.flow.book.best(bid_or_ask)
         if best is None:
             raise UsageError(f"symbol: expected a market with orders, got {symbol!r}")
@@ -139,6 +145,7 @@ class Operator:
                 price=None if market else price,
                 post_only=post_only and not market,
                 cl_ord_id=account.ids.order().lower().replace("-", "") if client_ids else None,
+                leverage=leverage,
             )
             try:
                 placed.append(self._desk.place(account, request, self._wall_ns(), limited=False))
@@ -168,8 +175,11 @@ class Operator:
             self._desk.unsolicited(account, order, reason, self._wall_ns())
         return len(orders)
 
-    def stir(self, name: str, *, seconds: float, per_second: float = 5.0) -> None:
-        """Keep an account busy for a while: fills, new orders, cancels, at random times that follow from the seed."""
+    def stir(self, name: str, *, seconds: float, per_second: float = 5.0, margin: float = 0.0) -> None:
+        """Keep an account busy for a while: fills, new orders, cancels, at random times that follow from the seed.
+
+        ``margin`` is the share of the new orders that are on margin, where the pair allows it.
+        """
         self._accounts.named(name)
         if not 0 < seconds <= MOST_SECONDS:
             raise UsageError(f"seconds: expected more than 0 and at most {MOST_SECONDS:g}, got {seconds!r}")
@@ -177,16 +187,19 @@ class Operator:
             raise UsageError(
                 f"per_second: expected more than 0 and at most {MOST_STIRS_A_SECOND:g}, got {per_second!r}"
             )
+        if not 0 <= margin <= 1:
+            raise UsageError(f"margin: expected 0 to 1, got {margin!r}")
         self._stirs += 1
         now_ns = self._wall_ns()
         stir = _Stir(
             until_ns=now_ns + round(seconds * NS_PER_S),
             mean_ns=NS_PER_S / per_second,
+            margin=margin,
             rng=seeded_rng(f"{self._seed}:stir:{name}:{self._stirs}"),
         )
 
         def again(_: int) -> None:
-            self._stir_once(name, stir.rng)
+            self._stir_once(name, stir)
             plan()
 
         def plan() -> None:
@@ -196,7 +209,8 @@ class Operator:
 
         plan()
 
-    def _stir_once(self, name: str, rng: Rng) -> None:
+    def _stir_once(self, name: str, stir: _Stir) -> None:
+        rng = stir.rng
         account = self._accounts.named(name)
         orders = list(account.orders.values())
         draw = rng.random()
@@ -209,8 +223,11 @@ class Operator:
             symbols = list(self._listings)
             side = "buy" if rng.random() < 0.5 else "sell"
             symbol = symbols[int(rng.random() * len(symbols))]
+            away, market = int(rng.random() * 40), rng.random() < 0.2
+            pair = self._listings[symbol].pair
+            leverage = pair.leverage[0] if stir.margin and rng.random() < stir.margin and pair.leverage else 0
             try:
-                self.place(name, symbol=symbol, side=side, away=int(rng.random() * 40), market=rng.random() < 0.2)
+                self.place(name, symbol=symbol, side=side, away=away, market=market, leverage=leverage)
             except UsageError:
                 return  # out of money, or the venue takes no orders: somebody else has more luck
 

@@ -1,8 +1,8 @@
 """Reads the fields of a new order, and of a change to one, as REST clients send them (docs "Add Order").
 
-Orders are limit and market orders; with time in force GTC, GTD, IOC or FOK, post-only or not. Fees are always paid in
-the quote. What else the documents know (triggers, margin, conditional closes, icebergs) is refused as an invalid
-argument: better no order than another one.
+Orders are limit and market orders; with time in force GTC, GTD, IOC or FOK, post-only or not, on margin or not. Fees
+are always paid in the quote. What else the documents know (triggers, reduce-only, conditional closes, icebergs) is
+refused as an invalid argument: better no order than another one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ _KNOWN = frozenset(
 _MUST_BE: Mapping[str, tuple[str, ...]] = {
     "asset_class": ("currency",),
     "stptype": ("cancel-newest",),
-    "leverage": ("none",),
     "reduce_only": ("false",),
     "starttm": ("0",),
 }
@@ -78,6 +77,7 @@ def read_order(fields: Mapping[str, str], pair: Pair, wall_ns: int) -> OrderRequ
         expire_ns=_expiry(fields, wall_ns) if time_in_force == "GTD" else None,
         cl_ord_id=fields.get("cl_ord_id"),
         userref=_userref(fields),
+        leverage=_leverage(fields, pair),
         deadline_ns=_deadline(fields, wall_ns),
     )
 
@@ -131,6 +131,15 @@ def _userref(fields: Mapping[str, str]) -> int | None:
         return None
     if re.fullmatch(r"-?[0-9]{1,10}", text) is None or not -(2**31) <= int(text) < 2**31:
         raise _bad("userref")
+    return int(text)
+
+
+def _leverage(fields: Mapping[str, str], pair: Pair) -> int:
+    text = fields.get("leverage", "none")
+    if text.lower() == "none":
+        return 0
+    if text not in {str(allowed) for allowed in pair.leverage}:
+        raise _bad("leverage")
     return int(text)
 
 

@@ -45,6 +45,8 @@ class OrderRequest:
     """Wall time; only with ``GTD``."""
     cl_ord_id: str | None = None
     userref: int | None = None
+    leverage: int = 0
+    """How many times its money an order on margin turns over; 0: without margin."""
     deadline_ns: int | None = None
     """Wall time after which the order may not reach the market any more."""
 
@@ -64,10 +66,14 @@ class AccountFill:
     """In units of the quote asset."""
     maker: bool
     wall_ns: int
-    ledger_ids: tuple[str, str]
-    """Of the entries for base and quote."""
+    ledger_ids: tuple[str, ...]
+    """Of the entries for base and quote; on margin, of the one for the quote."""
     post_id: str
-    """What REST calls ``postxid``."""
+    """What REST calls ``postxid``: on margin, the id of the position it opened, if it did."""
+    position_status: str | None = None
+    """On margin: ``opened``, ``closing`` or ``closed``."""
+    margin: int = 0
+    """What the position it opened ties up, in units of the quote asset."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -107,6 +113,11 @@ class AccountOrder:
     def buys(self) -> bool:
         """Whether it buys the base."""
         return self.request.side == BID
+
+    @property
+    def on_margin(self) -> bool:
+        """Whether it opens and closes positions, rather than spending what the account owns."""
+        return self.request.leverage > 0
 
     @property
     def left(self) -> int:

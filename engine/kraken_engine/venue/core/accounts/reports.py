@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _USD = ("USD", "USDT", "USDC")
+_CATEGORIES = {"margin": "margin-trade"}
 
 
 def private_frame(channel: str, kind: str, rows: Sequence[str], sequence: int) -> bytes:
@@ -142,7 +143,7 @@ def ledger_update(entry: LedgerEntry, *, stamps: Stamps) -> str:
             "type": _text(entry.kind),
             "asset": _text(entry.asset.code),
             "asset_class": '"currency"',
-            "category": _text(entry.kind),
+            "category": _text(_CATEGORIES.get(entry.kind, entry.kind)),
             "wallet_type": '"spot"',
             "wallet_id": '"main"',
             "amount": plain(entry.amount, decimals),
@@ -175,6 +176,8 @@ def _whole(order: AccountOrder, exec_type: str) -> dict[str, str]:
     }
     if order.post_only:
         fields["post_only"] = "true"
+    if order.on_margin:
+        fields["margin"] = "true"
     return fields
 
 
@@ -195,6 +198,7 @@ def _execution(fill: AccountFill) -> dict[str, str]:
         "liquidity_ind": '"m"' if fill.maker else '"t"',
         "cost": plain(fill.cost, pair.cost_decimals),
         "order_type": _text(order.request.kind),
+        **({} if fill.position_status is None else {"position_status": _text(fill.position_status), "margin": "true"}),
     }
 
 

@@ -33,13 +33,10 @@ def account_endpoints(accounts: Accounts, names: Names) -> Mapping[str, Endpoint
     def trade_balance(call: PrivateCall) -> object:
         asset = names.asset(call.fields.get("asset", "ZUSD"))
         whole, collateral = _worth(call.account, asset, names)
-        nothing = plain(0, _TRADE_BALANCE_DECIMALS)
-        return {
-            "eb": plain(whole, _TRADE_BALANCE_DECIMALS),
-            "tb": plain(collateral, _TRADE_BALANCE_DECIMALS),
-            **dict.fromkeys(("m", "uv", "n", "c", "v"), nothing),
-            **dict.fromkeys(("e", "mf"), plain(collateral, _TRADE_BALANCE_DECIMALS)),
-        }
+        tied, cost, gain = _on_margin(call.account, asset, names)
+        figures = {"eb": whole, "tb": collateral, "m": tied, "uv": 0, "n": gain, "c": cost, "v": cost + gain}
+        figures |= {"e": collateral + gain, "mf": collateral + gain - tied}
+        return {name: plain(figure, _TRADE_BALANCE_DECIMALS) for name, figure in figures.items()}
 
     return {
         "Balance": Endpoint(answer=_balance, any_of=_FUNDS),
@@ -84,6 +81,22 @@ def _worth(account: Account, quote: Asset, names: Names) -> tuple[int, int]:
         whole += worth
         collateral += worth * int(asset.collateral.replace(".", "")) // 1000
     return whole, collateral
+
+
+def _on_margin(account: Account, quote: Asset, names: Names) -> tuple[int, int, int]:
+    """Return what the positions in pairs quoted in ``quote`` tie up, what they cost, and what they have earned."""
+    tied = cost = gain = 0
+    last = {listing.pair.symbol: listing.tape.trades[-1].price for listing in names.listings}
+    for position in account.positions.all():
+        order, pair = position.order, position.order.pair
+        if pair.quote != quote:
+            continue
+        decimals = pair.price_decimals + pair.qty_decimals
+        moved = (last[pair.symbol] - position.price) * (1 if order.buys else -1)
+        tied += halved_up(position.margin, quote.decimals, _TRADE_BALANCE_DECIMALS)
+        cost += halved_up(position.price * position.left, decimals, _TRADE_BALANCE_DECIMALS)
+        gain += halved_up(moved * position.left, decimals, _TRADE_BALANCE_DECIMALS)
+    return tied, cost, gain
 
 
 def _key_info(call: PrivateCall) -> object:

@@ -13,7 +13,7 @@ import attrs
 
 from kraken_engine.venue.core.accounts.ledger import LedgerEntry
 from kraken_engine.venue.core.accounts.orders import AccountFill, AccountOrder
-from kraken_engine.venue.core.accounts.rest_rows import ledger_row, order_row, seconds, trade_row
+from kraken_engine.venue.core.accounts.rest_rows import ledger_row, order_row, position_row, seconds, trade_row
 from kraken_engine.venue.core.names import Names
 from kraken_engine.venue.core.rest_form import Answer, RestFailed, flag, integer
 from kraken_engine.venue.core.rest_private import Endpoint, PrivateCall
@@ -78,12 +78,27 @@ def history_endpoints(names: Names) -> Mapping[str, Endpoint]:
         rows, count = _LEDGER.page(entries, call.fields)
         return {"ledger": rows, "count": count}
 
+    def open_positions(call: PrivateCall) -> object:
+        if call.fields.get("consolidation") not in (None, "none"):
+            raise RestFailed("EGeneral:Invalid arguments:consolidation")
+        asked = [name.strip() for name in call.fields.get("txid", "").split(",") if name.strip()]
+        positions = call.account.positions.all()
+        if any(name not in {position.id for position in positions} for name in asked):
+            raise RestFailed("EOrder:Unknown position")
+        last = {listing.pair.symbol: listing.tape.trades[-1].price for listing in names.listings}
+        with_value = flag(call.fields, "docalcs")
+        return {
+            position.id: position_row(position, last=last[position.order.pair.symbol] if with_value else None)
+            for position in positions
+            if not asked or position.id in asked
+        }
+
     return {
         "OpenOrders": Endpoint(answer=_open_orders, any_of=_OPEN),
         "ClosedOrders": Endpoint(answer=_closed_orders, any_of=_CLOSED),
         "QueryOrders": Endpoint(answer=_query_orders, any_of=_OPEN + _CLOSED),
         "TradesHistory": Endpoint(answer=_trades_history, any_of=_OPEN + _CLOSED, history=True),
-        "OpenPositions": Endpoint(answer=lambda _: {}, any_of=_OPEN),
+        "OpenPositions": Endpoint(answer=open_positions, any_of=_OPEN),
         "Ledgers": Endpoint(answer=ledgers, any_of=("query-ledger",), history=True),
     }
 

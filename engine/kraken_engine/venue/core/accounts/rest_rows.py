@@ -1,15 +1,16 @@
-"""Orders, executions and ledger entries as private REST writes them: numbers as text, times as floats (recordings)."""
+"""Orders, executions, positions and ledger entries as private REST writes them: numbers as text, times as floats."""
 
 from __future__ import annotations
 
 from kraken_engine.venue.core.accounts.ledger import LedgerEntry, halved_up
 from kraken_engine.venue.core.accounts.orders import AccountFill, AccountOrder, OrderRequest, OrderStatus
+from kraken_engine.venue.core.accounts.positions import VenuePosition
 from kraken_engine.venue.core.instruments import Pair, plain
 from kraken_engine.venue.core.matching import BID
 from kraken_engine.venue.core.rest_form import Answer
 from kraken_engine.venue.core.timestamps import NS_PER_S
 
-__all__ = ["described", "ledger_row", "order_row", "seconds", "trade_row"]
+__all__ = ["described", "ledger_row", "order_row", "position_row", "seconds", "trade_row"]
 
 _STATUS = {
     OrderStatus.PENDING_NEW: "pending",
@@ -34,7 +35,8 @@ def described(request: OrderRequest, qty: int, price: int | None) -> str:
     pair = request.pair
     side = "buy" if request.side == BID else "sell"
     at = "market" if price is None else f"limit {pair.price_text(price)}"
-    return f"{side} {pair.qty_text(qty)} {pair.altname} @ {at}"
+    with_leverage = f" with {request.leverage}:1 leverage" if request.leverage else ""
+    return f"{side} {pair.qty_text(qty)} {pair.altname} @ {at}{with_leverage}"
 
 
 def order_row(order: AccountOrder, *, with_trades: bool) -> Answer:
@@ -55,7 +57,7 @@ def order_row(order: AccountOrder, *, with_trades: bool) -> Answer:
             "ordertype": request.kind,
             "price": "0" if order.price is None else pair.price_text(order.price),
             "price2": "0",
-            "leverage": "none",
+            "leverage": f"{request.leverage}:1" if request.leverage else "none",
             "order": described(request, order.qty, order.price),
             "close": "",
         },
@@ -69,6 +71,8 @@ def order_row(order: AccountOrder, *, with_trades: bool) -> Answer:
         "misc": "amended" if order.amended else "",
         "oflags": "fciq,post" if order.post_only else "fciq",
     }
+    if order.on_margin:
+        row["margin"] = True
     if order.closed_ns is not None:
         row |= {"reason": order.reason or None, "closetm": seconds(order.closed_ns)}
     if with_trades and order.fills:
@@ -90,13 +94,35 @@ def trade_row(fill: AccountFill) -> Answer:
         "cost": plain(fill.cost, pair.cost_decimals),
         "fee": plain(fill.fee, pair.quote.decimals),
         "vol": pair.qty_text(fill.qty),
-        "margin": plain(0, pair.cost_decimals),
-        "leverage": "0",
+        "margin": plain(fill.margin, pair.quote.decimals) if order.on_margin else plain(0, pair.cost_decimals),
+        "leverage": str(order.request.leverage),
         "misc": "",
         "ledgers": list(fill.ledger_ids),
         "trade_id": fill.trade_id,
         "maker": fill.maker,
     }
+
+
+def position_row(position: VenuePosition, *, last: int | None) -> Answer:
+    """Return one open position; with what it is worth at a price of ``last`` ticks, if that is given."""
+    order, pair = position.order, position.order.pair
+    row: Answer = {
+        "ordertxid": order.id,
+        "posstatus": "open",
+        "pair": pair.key,
+        "time": seconds(position.wall_ns),
+        "type": "buy" if order.buys else "sell",
+        "ordertype": order.request.kind,
+        "cost": _cost(pair, position.price * position.qty),
+        "fee": plain(position.fee, pair.quote.decimals),
+        "vol": pair.qty_text(position.qty),
+        "vol_closed": pair.qty_text(position.closed),
+        "margin": plain(position.margin, pair.quote.decimals),
+    }
+    if last is not None:
+        gain = position.left * (last - position.price) * (1 if order.buys else -1)
+        row |= {"value": _cost(pair, last * position.left), "net": f"{'+' if gain >= 0 else ''}{_cost(pair, gain)}"}
+    return row | {"terms": "0.0000% per 4 hours", "rollovertm": "0", "misc": "", "oflags": ""}
 
 
 def ledger_row(entry: LedgerEntry) -> Answer:

@@ -37,6 +37,7 @@ class AccountTruth:
             "tier": account.settings.tier,
             "balances": self.balances(name),
             "orders": self.orders(name),
+            "positions": self.positions(name),
             "closed": len(account.closed),
             "fills": account.filled,
             "ledger": account.ledger.booked,
@@ -59,6 +60,21 @@ class AccountTruth:
     def orders(self, name: str) -> list[_Row]:
         """Return the open orders, oldest first."""
         return [self._order(order) for order in self._accounts.named(name).orders.values()]
+
+    def positions(self, name: str) -> list[_Row]:
+        """Return the open positions on margin, pair by pair, oldest first."""
+        return [
+            {
+                "position_id": position.id,
+                "order_id": position.order.id,
+                "symbol": position.order.pair.symbol,
+                "side": "buy" if position.order.buys else "sell",
+                "qty": position.order.pair.qty_text(position.left),
+                "price": position.order.pair.price_text(position.price),
+                "opened": self._stamp(position.wall_ns),
+            }
+            for position in self._accounts.named(name).positions.all()
+        ]
 
     def closed(self, name: str, last: int = MOST_ROWS) -> list[_Row]:
         """Return the last closed orders, in the order in which they closed."""
@@ -131,6 +147,7 @@ class AccountTruth:
             "side": "buy" if order.buys else "sell",
             "order_type": request.kind,
             "order_qty": pair.qty_text(order.qty),
+            "leverage": request.leverage,
             "limit_price": None if order.price is None else pair.price_text(order.price),
             "time_in_force": request.time_in_force,
             "post_only": order.post_only,
