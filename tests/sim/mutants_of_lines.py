@@ -10,6 +10,7 @@ from kraken_engine.codec.ws_v2 import BookData
 from kraken_engine.errors import Stale
 from kraken_engine.normalise.book_view import Witness
 from kraken_engine.state import arbitration, event_order
+from kraken_engine.state.arbitrated import Stream
 from kraken_engine.state.arbitration import Arbiter
 from kraken_engine.state.book_log import BookLog, Replica
 from kraken_engine.state.order_book import BookFault, OrderBook
@@ -32,7 +33,7 @@ def older_states_shown(patch: pytest.MonkeyPatch) -> None:
 def duplicates_shown(patch: pytest.MonkeyPatch) -> None:
     """What two lines bring is shown twice."""
     patch.setattr(arbitration, "same", lambda *_: False)
-    patch.setattr(Arbiter, "_origin_lives", lambda *_: False)
+    patch.setattr(Stream, "origin_lives", lambda *_: False)
     patch.setattr(Replica, "passes", lambda *_: False)
     apply = Replica.apply
 

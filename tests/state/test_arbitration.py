@@ -24,9 +24,10 @@ from kraken_engine.normalise.events import (
     Resync,
     VenueStatus,
 )
-from kraken_engine.state.arbitration import CROSSED_S, UNSETTLED_S, Arbiter, Member
+from kraken_engine.state.arbitration import CROSSED_S, UNSETTLED_S, Arbiter
 from kraken_engine.state.early import MOST_EARLY
 from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.member import Member
 
 KEY: StreamKey = ("book", "A/B")
 HEALTH: StreamKey = ("health",)

@@ -24,9 +24,7 @@ Knows nothing of tasks, sockets, or why there are several lines.
 
 from __future__ import annotations
 
-import enum
 import math
-from typing import Protocol
 
 import attrs
 
@@ -44,14 +42,15 @@ from kraken_engine.normalise.events import (
     Resync,
     VenueStatus,
 )
-from kraken_engine.state.early import MOST_EARLY, EarlyStates
+from kraken_engine.state.arbitrated import Feed, Stream, Told
+from kraken_engine.state.early import MOST_EARLY
 from kraken_engine.state.event_order import EQUAL, NEWER, OLDER, identical, order_of, same
 from kraken_engine.state.freshness import StreamKey
-from kraken_engine.state.gate import Gate
+from kraken_engine.state.member import Member
 from kraken_engine.state.outlet import Outlet
 from kraken_engine.state.venue_time import WENT_BACK
 
-__all__ = ["CROSSED_S", "UNSETTLED_S", "Arbiter", "LineViews", "Member"]
+__all__ = ["CROSSED_S", "UNSETTLED_S", "Arbiter"]
 
 UNSETTLED_S = 1.0
 """How long a state of the same venue time from another origin waits for the origin of the shown one (I-6)."""
@@ -65,139 +64,6 @@ _REMEMBERED = 64
 """States of one venue time remembered, so that none of them is shown twice."""
 
 
-class LineViews(Protocol):
-    """What has to be asked of a line."""
-
-    def origin(self, key: StreamKey) -> object:
-        """Return where the line's newest value of ``key`` comes from: values of one origin come in their order."""
-        ...
-
-    def stands_in(self, key: StreamKey, origin: object) -> bool:
-        """Return whether what the line brings next would be of ``origin``."""
-        ...
-
-    def speak_up(self, key: StreamKey, *, loud: bool) -> None:
-        """Tell, or do not tell, of what another line brought first."""
-        ...
-
-
-class _Told(enum.Enum):
-    AWAITING = enum.auto()
-    LIVE = enum.auto()
-    STALE = enum.auto()
-
-
-@attrs.define(eq=False)
-class _Feed:
-    """One line's part in a stream."""
-
-    live: bool = False
-    gap: Gap | None = None
-    """How the line healed what it had lost; forgotten when readers did not miss it."""
-    refused: Refused | None = None
-    unsettled: MarketEvent | None = None
-    """A state of the shown venue time of which it is not known whether it comes before or after the shown one."""
-    went_back: bool = False
-    """Whether the line found that the venue's clock was set back."""
-    early: EarlyStates = attrs.field(factory=EarlyStates)
-    """What it brought, from its snapshot on, before the line that readers follow was that far."""
-
-
-@attrs.define(eq=False)
-class _Stream:
-    key: StreamKey
-    feeds: dict[Member, _Feed] = attrs.field(factory=dict["Member", _Feed])
-    told: _Told = _Told.AWAITING
-    last: MarketEvent | None = None
-    origin: object = None
-    """Where :attr:`last` came from."""
-    shown: list[MarketEvent] = attrs.field(factory=list[MarketEvent])
-    """What was shown of the venue time of :attr:`last`."""
-    fell_with: _Feed | None = None
-    """The last line that fed the stream, while it is stale."""
-    lost: bool = False
-    """Whether readers were told that updates are missing."""
-    since_s: float = 0.0
-    crossed_s: float | None = None
-    """Since when the shown book is crossed."""
-    waits: bool = False
-    """Whether some line is early."""
-
-
-class Member:
-    """Where one line publishes; made by :meth:`Arbiter.member`. An outlet as any other."""
-
-    def __init__(self, arbiter: Arbiter, name: str) -> None:
-        self.name = name
-        self.views: LineViews | None = None
-        """The line itself; set before it says anything."""
-        self._arbiter = arbiter
-        self._gate = Gate(self._hear)
-        self._streams: dict[StreamKey, None] = {}
-
-    def __repr__(self) -> str:
-        return f"<Member {self.name}, {len(self._streams)} streams>"
-
-    def begin(self, key: StreamKey) -> None:
-        """This line is to feed ``key``."""
-        self._streams[key] = None
-        self._arbiter.stream(key).feeds.setdefault(self, _Feed())
-
-    def is_live(self, key: StreamKey) -> bool:
-        """Return whether this line may be trusted with ``key`` now."""
-        return self._gate.freshness.is_live(key)
-
-    def is_lost(self, key: StreamKey) -> bool:
-        """Return whether this line lacks updates of ``key``."""
-        return self._gate.freshness.is_lost(key)
-
-    def publish(self, key: StreamKey, event: Event) -> None:
-        """Something happened to the stream ``key``, as this line has it."""
-        self._gate.publish(key, event)
-
-    def announce(self, notice: Notice) -> None:
-        """Something happened that concerns no single stream."""
-        self._arbiter.announce(notice)
-
-    def flush(self) -> None:
-        """A batch is complete."""
-        self._arbiter.readers.flush()
-
-    def hold(self, key: StreamKey, why: str, *, now: float) -> None:
-        """Values of ``key`` come late on this line."""
-        self._gate.hold(key, why, now=now)
-
-    def release(self, key: StreamKey, *, now: float) -> None:
-        """Values of ``key`` come in time again."""
-        self._gate.release(key, now=now)
-
-    def suspect(self, key: StreamKey, why: str, *, now: float) -> None:
-        """This line went quiet."""
-        self._gate.suspect(key, why, now=now)
-
-    def lose(self, key: StreamKey, why: str, *, now: float) -> None:
-        """This line lacks updates of ``key``."""
-        self._gate.lose(key, why, now=now)
-
-    def stale(self, key: StreamKey) -> Stale | None:
-        """Return why this line may not be trusted with ``key`` now."""
-        return self._gate.freshness.stale(key)
-
-    def forget(self, key: StreamKey) -> None:
-        """This line feeds ``key`` no longer."""
-        self._gate.forget(key)
-        self._streams.pop(key, None)
-        self._arbiter.leave(self, key)
-
-    def end(self) -> None:
-        """This line feeds nothing any more."""
-        for key in list(self._streams):
-            self.forget(key)
-
-    def _hear(self, key: StreamKey, event: Event) -> None:
-        self._arbiter.hear(self, key, event)
-
-
 class Arbiter:
     """Decides for every stream of a market between the lines that feed it."""
 
@@ -207,7 +73,7 @@ class Arbiter:
         """Values that another line had brought, as far as lines told of them."""
         self.withheld = 0
         """Values not shown because something newer was."""
-        self._streams: dict[StreamKey, _Stream] = {}
+        self._streams: dict[StreamKey, Stream] = {}
         self._restless: dict[StreamKey, None] = {}
         """Streams of which time alone may change something."""
         self._instruments: dict[str, Instrument] = {}
@@ -217,12 +83,9 @@ class Arbiter:
         """Return the outlet of one more line."""
         return Member(self, name)
 
-    def stream(self, key: StreamKey) -> _Stream:
-        """Return what is known of a stream, which begins with this call if it is new."""
-        stream = self._streams.get(key)
-        if stream is None:
-            stream = self._streams[key] = _Stream(key)
-        return stream
+    def join(self, member: Member, key: StreamKey) -> None:
+        """A line is to feed a stream, which begins with this call if it is new."""
+        self._stream(key).feeds.setdefault(member, Feed())
 
     def feeds(self, key: StreamKey) -> dict[str, bool]:
         """Return which lines feed a stream, and whether each may be trusted with it now."""
@@ -238,6 +101,10 @@ class Arbiter:
             self._status = status
         self.readers.announce(notice)
 
+    def flush(self) -> None:
+        """A batch of one line is complete."""
+        self.readers.flush()
+
     def hear(self, member: Member, key: StreamKey, event: Event) -> None:
         """Take what one line, by itself, would have told its readers."""
         stream = self._streams.get(key)
@@ -245,15 +112,15 @@ class Arbiter:
             self._changed(key, event)
             return
         if stream is None:
-            stream = self.stream(key)
+            stream = self._stream(key)
         feed = stream.feeds.get(member)
         if feed is None:
-            feed = stream.feeds[member] = _Feed()
+            feed = stream.feeds[member] = Feed()
         if isinstance(event, MarketEvent):
             last = stream.last
             order = NEWER if last is None or stream.key[0] == "trade" else order_of(last, event)
             begins = order == NEWER and type(event) is BookUpdate and (event.snapshot or bool(feed.early))
-            if begins and self._is_early(stream, member):
+            if begins and stream.is_ahead(member):
                 self._wait(stream, member, feed, event)
                 return
             if order == NEWER or self._counts(stream, member, feed, event, order):
@@ -295,7 +162,7 @@ class Arbiter:
             restless = False
             if stream.crossed_s is not None:
                 restless = True
-                if now - stream.crossed_s >= CROSSED_S and stream.told is _Told.LIVE:
+                if now - stream.crossed_s >= CROSSED_S and stream.told is Told.LIVE:
                     self._tell_stale(stream, _stale(key, _CROSSED, now), None, lost=True)
             if stream.waits:
                 restless = True
@@ -309,9 +176,15 @@ class Arbiter:
             if not restless:
                 del self._restless[key]
 
+    def _stream(self, key: StreamKey) -> Stream:
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = Stream(key)
+        return stream
+
     # -- values
 
-    def _counts(self, stream: _Stream, member: Member, feed: _Feed, event: MarketEvent, order: int) -> bool:
+    def _counts(self, stream: Stream, member: Member, feed: Feed, event: MarketEvent, order: int) -> bool:
         """Return whether ``event``, which is not newer than what was shown last, is to be shown all the same."""
         last = stream.last
         assert last is not None
@@ -321,22 +194,22 @@ class Arbiter:
                 return True
             self.withheld += 1
             return False
-        if stream.told is not _Told.LIVE:
+        if stream.told is not Told.LIVE:
             # Nobody is trusted any more but this line; and the shown state itself is worth another look.
             return same(last, event) or not any(same(shown, event) for shown in stream.shown)
-        if self._origin(member, stream.key) is stream.origin:
+        if stream.origin_of(member) is stream.origin:
             return not identical(last, event)
         if any(same(shown, event) for shown in stream.shown):
             self.duplicates += 1
             return False
-        if not self._origin_lives(stream):
+        if not stream.origin_lives():
             return True
         if order == EQUAL:
             feed.unsettled = event
             self._restless[stream.key] = None
         return False
 
-    def _show(self, stream: _Stream, member: Member, feed: _Feed, event: MarketEvent, order: int) -> None:
+    def _show(self, stream: Stream, member: Member, feed: Feed, event: MarketEvent, order: int) -> None:
         key = stream.key
         if isinstance(event, BookUpdate):
             if (event.book.crossed or stream.crossed_s is not None) and self._is_crossed_too_long(stream, feed, event):
@@ -352,40 +225,34 @@ class Arbiter:
         stream.last = event
         feed.unsettled = None
         feed.went_back = False
-        if stream.told is not _Told.LIVE:
+        if stream.told is not Told.LIVE:
             self._tell_live(stream, feed, event.received_s)
         self.readers.publish(key, event)
 
-    def _is_crossed_too_long(self, stream: _Stream, feed: _Feed, event: BookUpdate) -> bool:
+    def _is_crossed_too_long(self, stream: Stream, feed: Feed, event: BookUpdate) -> bool:
         if not event.book.crossed:
             stream.crossed_s = None
         elif stream.crossed_s is None:
             stream.crossed_s = event.received_s
             self._restless[stream.key] = None
         elif event.received_s - stream.crossed_s >= CROSSED_S:
-            if stream.told is _Told.LIVE:
+            if stream.told is Told.LIVE:
                 self._tell_stale(stream, _stale(stream.key, _CROSSED, event.received_s), feed, lost=True)
             return True
         return False
 
-    def _settle(self, stream: _Stream, member: Member, feed: _Feed) -> None:
+    def _settle(self, stream: Stream, member: Member, feed: Feed) -> None:
         """Show what was unsettled, unless that has been answered meanwhile."""
         event, feed.unsettled = feed.unsettled, None
         last = stream.last
-        if event is None or last is None or not feed.live or stream.told is not _Told.LIVE:
+        if event is None or last is None or not feed.live or stream.told is not Told.LIVE:
             return
         if member.views is not None and member.views.stands_in(stream.key, stream.origin):
             return  # the line has come to where the shown state is from, so what it brought before is older
         if order_of(last, event) == EQUAL and not any(same(shown, event) for shown in stream.shown):
             self._show(stream, member, feed, event, EQUAL)
 
-    def _is_early(self, stream: _Stream, member: Member) -> bool:
-        """Return whether another line still brings what lies between the shown state and what ``member`` has."""
-        if stream.told is not _Told.LIVE or _goes_on(member, stream):
-            return False
-        return any(one.live and other is not member and _goes_on(other, stream) for other, one in stream.feeds.items())
-
-    def _wait(self, stream: _Stream, member: Member, feed: _Feed, event: MarketEvent) -> None:
+    def _wait(self, stream: Stream, member: Member, feed: Feed, event: MarketEvent) -> None:
         """Let a state wait for the followed line, which is to tell all it brings until it has come so far."""
         feed.early.add(event)
         if not stream.waits:
@@ -393,11 +260,11 @@ class Arbiter:
             self._restless[stream.key] = None
             for other in stream.feeds:
                 if other is not member:
-                    _speak_up(other, stream.key, loud=True)
+                    other.speak_up(stream.key, loud=True)
         if len(feed.early) >= MOST_EARLY:
             self._release(stream, now=event.received_s)
 
-    def _release(self, stream: _Stream, *, now: float) -> None:
+    def _release(self, stream: Stream, *, now: float) -> None:
         """Show the states that were early and are next now, or that have waited for too long."""
         for member, feed in stream.feeds.items():
             early = feed.early
@@ -407,7 +274,7 @@ class Arbiter:
                 early.clear()
                 continue
             late = now - early.since_s >= UNSETTLED_S or len(early) >= MOST_EARLY
-            if late or early.include(stream.last) or not self._is_early(stream, member):
+            if late or early.include(stream.last) or not stream.is_ahead(member):
                 for event in early.take_after(stream.last):
                     self._show(
                         stream, member, feed, event, NEWER if stream.last is None else order_of(stream.last, event)
@@ -415,85 +282,78 @@ class Arbiter:
         if not any(feed.early for feed in stream.feeds.values()):
             stream.waits = False
             for member, feed in stream.feeds.items():
-                if feed.live and stream.told is _Told.LIVE:
-                    _speak_up(member, stream.key, loud=False)
+                if feed.live and stream.told is Told.LIVE:
+                    member.speak_up(stream.key, loud=False)
 
-    def _forget_times(self, stream: _Stream, event: MarketEvent) -> None:
-        if stream.told is _Told.LIVE:
+    def _forget_times(self, stream: Stream, event: MarketEvent) -> None:
+        if stream.told is Told.LIVE:
             self._tell_stale(stream, _stale(stream.key, WENT_BACK, event.received_s), None, lost=True)
         stream.last = None
         stream.shown.clear()
         for feed in stream.feeds.values():
             feed.went_back = False
 
-    def _origin(self, member: Member, key: StreamKey) -> object:
-        return member if key[0] != "book" or member.views is None else member.views.origin(key)
-
-    def _origin_lives(self, stream: _Stream) -> bool:
-        """Return whether a line that may be trusted will go on from what was shown last."""
-        return any(feed.live and _goes_on(member, stream) for member, feed in stream.feeds.items())
-
     # -- lines come and go
 
-    def _rose(self, stream: _Stream, member: Member, feed: _Feed, event: Live) -> None:
+    def _rose(self, stream: Stream, member: Member, feed: Feed, event: Live) -> None:
         feed.live = True
         feed.refused = None
-        if stream.told is _Told.LIVE:
+        if stream.told is Told.LIVE:
             feed.gap = None  # readers have missed nothing
-            _speak_up(member, stream.key, loud=False)
+            member.speak_up(stream.key, loud=False)
         elif stream.key[0] == "trade":  # which needs no value to be known as current
             self._tell_live(stream, feed, event.at_s)
             self.readers.publish(stream.key, event)
 
-    def _fell(self, stream: _Stream, member: Member, feed: _Feed, event: Stale) -> None:
-        _speak_up(member, stream.key, loud=True)
+    def _fell(self, stream: Stream, member: Member, feed: Feed, event: Stale) -> None:
+        member.speak_up(stream.key, loud=True)
         if feed.live:
             feed.live = False
             self._lost_one(stream, feed, event, lost=member.is_lost(stream.key))
-        elif stream.told is _Told.AWAITING and all(one.stale(stream.key) is not None for one in stream.feeds):
+        elif stream.told is Told.AWAITING and all(one.stale(stream.key) is not None for one in stream.feeds):
             self._tell_stale(stream, event, feed, lost=member.is_lost(stream.key))
 
-    def _lost_one(self, stream: _Stream, feed: _Feed, why: Stale, *, lost: bool) -> None:
+    def _lost_one(self, stream: Stream, feed: Feed, why: Stale, *, lost: bool) -> None:
         """A line fell that had fed the stream: another one goes on, or none can."""
         feed.unsettled = None
         feed.early.clear()
-        if stream.told is not _Told.LIVE:
+        if stream.told is not Told.LIVE:
             return
         if not any(one.live for one in stream.feeds.values()):
             self._tell_stale(stream, why, feed, lost=lost)
             return
         if stream.waits:
             self._release(stream, now=-math.inf)
-        if not self._origin_lives(stream):
+        if not stream.origin_lives():
             for member, other in list(stream.feeds.items()):
                 if other.unsettled is not None:
                     self._settle(stream, member, other)
 
-    def _tell_stale(self, stream: _Stream, why: Stale, feed: _Feed | None, *, lost: bool) -> None:
+    def _tell_stale(self, stream: Stream, why: Stale, feed: Feed | None, *, lost: bool) -> None:
         if stream.key[0] == "instrument":
             return  # a list that is a minute old is as good as new
-        if lost or stream.told is not _Told.LIVE:
+        if lost or stream.told is not Told.LIVE:
             self.readers.publish(stream.key, why)
         else:
             self.readers.suspect(stream.key, why.why, now=why.since_s or 0.0)
-        stream.told = _Told.STALE
+        stream.told = Told.STALE
         stream.fell_with, stream.lost = feed, lost
         stream.since_s = why.since_s or 0.0
         for member in stream.feeds:
-            _speak_up(member, stream.key, loud=True)
+            member.speak_up(stream.key, loud=True)
 
-    def _tell_live(self, stream: _Stream, feed: _Feed, now: float) -> None:
+    def _tell_live(self, stream: Stream, feed: Feed, now: float) -> None:
         """Say how the staleness ended; the value or notice that ends it follows."""
-        if stream.told is _Told.STALE and (stream.lost or feed.gap is not None):
+        if stream.told is Told.STALE and (stream.lost or feed.gap is not None):
             self.readers.publish(stream.key, self._gap(stream, feed, now))
-        stream.told = _Told.LIVE
+        stream.told = Told.LIVE
         stream.fell_with = None
         for member, one in stream.feeds.items():
             one.gap = None
             if one.live:
-                _speak_up(member, stream.key, loud=False)
+                member.speak_up(stream.key, loud=False)
 
-    def _gap(self, stream: _Stream, feed: _Feed, now: float) -> Gap:
+    def _gap(self, stream: Stream, feed: Feed, now: float) -> Gap:
         """Return what readers missed: all since the last line fell, unless the line that heals it brought that too."""
         own = feed.gap
         key = stream.key
@@ -511,14 +371,14 @@ class Arbiter:
 
     # -- notices about one line
 
-    def _aside(self, stream: _Stream, notice: Notice) -> None:
+    def _aside(self, stream: Stream, notice: Notice) -> None:
         """Tell readers of the stream if it concerns them, and else who asks for health."""
-        if stream.told is _Told.LIVE:
+        if stream.told is Told.LIVE:
             self.readers.announce(notice)
         else:
             self.readers.publish(stream.key, notice)
 
-    def _refused(self, stream: _Stream, member: Member, feed: _Feed, event: Refused) -> None:
+    def _refused(self, stream: Stream, member: Member, feed: Feed, event: Refused) -> None:
         feed.refused = event
         if event.final and all(one.refused is not None and one.refused.final for one in stream.feeds.values()):
             self.readers.publish(stream.key, event)
@@ -539,13 +399,3 @@ class Arbiter:
 
 def _stale(key: StreamKey, why: str, since_s: float) -> Stale:
     return Stale(str(key[0]), str(key[1]) if len(key) > 1 else None, why, since_s=since_s)
-
-
-def _goes_on(member: Member, stream: _Stream) -> bool:
-    """Return whether what this line brings next follows what was shown last."""
-    return member is stream.origin or (member.views is not None and member.views.stands_in(stream.key, stream.origin))
-
-
-def _speak_up(member: Member, key: StreamKey, *, loud: bool) -> None:
-    if member.views is not None:
-        member.views.speak_up(key, loud=loud)

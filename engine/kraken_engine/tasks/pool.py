@@ -28,9 +28,10 @@ from kraken_engine.model import Instrument
 from kraken_engine.monitor.kpis import Kpis
 from kraken_engine.normalise.events import Rotated, Silent, VenueStatus
 from kraken_engine.runtime import Runtime
-from kraken_engine.state.arbitration import Arbiter, Member
+from kraken_engine.state.arbitration import Arbiter
 from kraken_engine.state.channels import Shared
 from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.member import Member
 from kraken_engine.state.outlet import Outlet
 from kraken_engine.state.stream_watch import Mute, Remedy, Report, StreamWatch
 from kraken_engine.state.subscriptions import SubscriptionKey
