@@ -7,6 +7,7 @@ from kraken_engine.config import (
     AccountSettings,
     Config,
 )
+from kraken_engine.control.venue_mode import OrderShape, Permit
 from kraken_engine.errors import (
     AuthRejected,
     CircuitOpen,
@@ -88,6 +89,7 @@ from kraken_engine.normalise.events import (
     LineUp,
     Live,
     MarketEvent,
+    ModeChanged,
     Notice,
     PriceLevel,
     Refused,
@@ -168,6 +170,7 @@ __all__ = [
     "Market",
     "MarketEvent",
     "MarketStatistics",
+    "ModeChanged",
     "NonceRejected",
     "NotNow",
     "NotSent",
@@ -175,10 +178,12 @@ __all__ = [
     "OperationNotAllowed",
     "Order",
     "OrderRefused",
+    "OrderShape",
     "OrderStatus",
     "OrderType",
     "OrderUpdate",
     "Orders",
+    "Permit",
     "Phase",
     "PriceLevel",
     "ProtocolError",

@@ -125,3 +125,12 @@ def test_a_venue_that_asks_for_a_pause_gets_a_random_one(code: int) -> None:
     assert len(pauses) == 20
     assert 0.25 <= min(pauses) < max(pauses) <= SETTINGS.asked_pause_s
     assert backoff().floor_s(LineClosed("h", 1001)) == 0.0
+
+
+def test_failures_of_a_venue_that_is_away_on_purpose_count_for_nothing_and_their_pauses_do_not_grow() -> None:
+    b = backoff()
+    pauses = [b.failed(now=float(n), excused=True) for n in range(50)]
+    assert all(2.5 <= pause <= 5.0 for pause in pauses)
+    assert (b.failures, b.down) == (0, False)
+    assert b.failed(now=60.0) == 0.0, "the immediate retry is still to be had"
+    assert b.failed(now=61.0, floor_s=30.0, excused=True) >= 32.5

@@ -103,6 +103,28 @@ def test_streams_lost_together_move_together_in_one_entry_of_the_history() -> No
     ]
 
 
+def test_nobody_goes_over_while_the_venue_is_away_on_purpose_and_what_is_still_lost_then_goes_at_once() -> None:
+    watchdog = watching(BTC, ETH)
+    watchdog.is_away = True
+    for stream in (BTC, ETH):
+        watchdog.lost(stream, "reset", good_s=10.0)
+    assert run(watchdog, until=500.0) == []
+    watchdog.well(ETH, now=500.0)
+    watchdog.is_away = False
+    (command,) = watchdog.check(now=501.0)
+    assert (type(command), command.switch.streams) == (UseBackup, (BTC,))
+
+
+def test_a_stream_on_the_backup_comes_home_although_the_venue_is_away() -> None:
+    watchdog = watching(BTC)
+    watchdog.lost(BTC, "reset", good_s=0.0)
+    run(watchdog, until=10.0)
+    watchdog.is_away = True
+    watchdog.well(BTC, now=20.0)
+    ((_, command),) = run(watchdog, until=60.0)
+    assert type(command) is UsePrimary
+
+
 def test_the_primary_is_back_after_thirty_seconds_of_health_without_a_break() -> None:
     watchdog = watching(BTC)
     watchdog.lost(BTC, "reset", good_s=0.0)

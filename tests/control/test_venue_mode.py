@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraken_engine.control.venue_mode import OrderShape, VenueModes, rules_of
+from kraken_engine.control.venue_mode import OrderShape, Permit, VenueModes, rules_of
 from kraken_engine.model import VenueMode
 from kraken_engine.normalise.events import VenueStatus
 
@@ -145,3 +145,29 @@ def test_no_state_allows_an_order_that_online_would_not_or_new_orders_without_ca
     rules = rules_of(state)
     assert not rules_of("online").refuses(shape)
     assert rules.cancels or rules.refuses(shape)
+
+
+def test_who_has_to_act_is_told_of_each_change_of_the_venue_and_of_nothing_else() -> None:
+    modes, seen = VenueModes(), []
+    stop = modes.observe(lambda: seen.append((modes.state, modes.away is None)))
+    for one in (status("online"), status("maintenance"), status("maintenance"), status("online", maintenance=(CLOSE,))):
+        modes.status(one)
+    assert modes.market("ETH/USD", "cancel_only")
+    assert not modes.market("ETH/USD", "cancel_only")
+    stop()
+    modes.status(status("online"))
+    assert seen == [("maintenance", False), ("online", False)]
+
+
+def test_what_goes_missing_meanwhile_names_what_is_behind_it_once() -> None:
+    modes = in_state("maintenance")
+    why = modes.blame("no frame for 2.5 s")
+    assert why == "the venue is in maintenance: no frame for 2.5 s"
+    assert modes.blame(why) == why
+    modes.status(status("online"))
+    assert modes.blame("no frame for 2.5 s") == "no frame for 2.5 s"
+
+
+@pytest.mark.parametrize(("refusal", "may"), [(None, True), ("the venue is in maintenance: no new orders", False)])
+def test_a_permit_is_as_true_as_it_says(refusal: str | None, may: bool) -> None:
+    assert bool(Permit(refusal)) is may

@@ -746,3 +746,36 @@ SubscriptionsMachine.TestCase.settings = hypothesis_settings(
     max_examples=150, stateful_step_count=40, deadline=None, print_blob=True
 )
 TestSubscriptionsMachine = SubscriptionsMachine.TestCase
+
+
+def test_what_stays_unanswered_or_is_refused_for_now_while_the_venue_is_away_counts_for_nothing() -> None:
+    away = True
+    subs = Subscriptions(SETTINGS, is_away=lambda: away)
+    subs.want(BOOK, now=0.0)
+    subs.want(TICKER, now=0.0)
+    subs.connected(now=0.0)
+    asked, now = 0, 0.0
+    while now < 100.0:
+        for request in subs.due(now=now):
+            asked += 1
+            if request.channel == "ticker":
+                assert subs.ack(no(request), now=now) == []
+        now += 1.0
+    assert subs.take_notices() == []
+    assert 20 <= asked <= 2 * 21, "each about every ack_timeout_s: neither a storm nor a longer and longer pause"
+    away = False
+    told: list[Any] = []
+    while now < 150.0:
+        subs.due(now=now)
+        told += subs.take_notices()
+        now += 1.0
+    assert {notice.channel for notice in told if notice.final} == {"ticker", "book"}
+
+
+def test_a_refusal_for_good_is_one_even_while_the_venue_is_away() -> None:
+    subs = Subscriptions(SETTINGS, is_away=lambda: True)
+    subs.want(BOOK, now=0.0)
+    subs.connected(now=0.0)
+    (notice,) = subs.ack(no(only(subs.due(now=0.0)), "Currency pair not supported BTC/USD"), now=0.1)
+    assert isinstance(notice, Refused)
+    assert notice.final

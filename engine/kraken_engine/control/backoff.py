@@ -54,18 +54,22 @@ class Backoff:
         self._immediate = True
         return True
 
-    def failed(self, *, now: float, floor_s: float = 0.0) -> float:
+    def failed(self, *, now: float, floor_s: float = 0.0, excused: bool = False) -> float:
         """Note that an attempt failed or a connection ended, and return the pause before the next attempt.
 
         Args:
             now: monotonic seconds.
             floor_s: shortest sensible pause, see :meth:`floor_s`; above 0 the retry is never immediate.
+            excused: the venue is away on purpose. It is no failure then: nothing is counted and no pause grows, but
+                none is short either, since there is nothing to be had in a hurry.
 
         Returns:
             Seconds; exactly 0.0 for the one immediate retry of a healthy period.
         """
         self.healthy(now=now)
         self._connected_at = None
+        if excused:
+            return floor_s + self.rng.uniform(self.settings.cap_s / 2, self.settings.cap_s)
         self.failures += 1
         if self._immediate and not floor_s:
             self._immediate = False

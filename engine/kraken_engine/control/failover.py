@@ -13,6 +13,9 @@ Three rules.
 * A hold protects data that comes from the backup. Where none comes (REST fails as well, or its budget does not reach
   so far), there is nothing to protect: the stream is the primary's again as soon as that is well.
 
+While the venue is away on purpose there is nothing to go over to, and nobody does; what is still lost when it is back
+goes over then.
+
 Knows nothing of tasks, sockets, prices or what a stream is: keys are opaque.
 """
 
@@ -97,6 +100,8 @@ class Watchdog:
     """Watches every stream that has readers."""
 
     settings: FailoverSettings
+    is_away: bool = attrs.field(default=False, init=False)
+    """Whether the venue is away on purpose; whoever knows of its state sets it."""
     _streams: dict[Stream, _Watch] = attrs.field(factory=dict[Stream, _Watch], init=False)
     _restless: dict[Stream, None] = attrs.field(factory=dict[Stream, None], init=False)
     """Streams that have something due, some time: lost by the primary, or fed by the backup."""
@@ -201,7 +206,9 @@ class Watchdog:
         """Return when the source of this stream has to change; infinity: not as things are."""
         settings = self.settings
         if watch.feeder is Feeder.PRIMARY:
-            return math.inf if watch.lost is None else watch.good_s + settings.deadline_s - settings.lead_s
+            if watch.lost is None or self.is_away:
+                return math.inf
+            return watch.good_s + settings.deadline_s - settings.lead_s
         if watch.lost is not None:
             return math.inf
         return min(self._held_until(watch), max(watch.well_since_s, watch.backup_s + settings.backup_lost_s))

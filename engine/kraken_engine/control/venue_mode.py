@@ -19,13 +19,14 @@ to connect do not grow. All of it ends by itself with the first status that says
 An announced window is read by its words, since the names of its fields are not documented: those that advise to stop,
 or to stay away, count from their final warning on.
 
-Knows nothing of sockets or orders; what an order is like is told in :class:`OrderShape`.
+Knows nothing of sockets or orders; what an order is like is told in :class:`OrderShape`. Who has to act when a state
+changes says so with :meth:`VenueModes.observe`.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import attrs
@@ -33,7 +34,7 @@ import attrs
 from kraken_engine.model import VenueMode
 from kraken_engine.normalise.events import VenueStatus
 
-__all__ = ["ModeRules", "OrderShape", "Orders", "VenueModes", "rules_of"]
+__all__ = ["ModeRules", "OrderShape", "Orders", "Permit", "VenueModes", "rules_of"]
 
 
 class Orders(enum.Enum):
@@ -54,6 +55,17 @@ class OrderShape:
     """A limit order, rather than one that takes any price."""
     post_only: bool = False
     reduce_only: bool = False
+
+
+@attrs.frozen
+class Permit:
+    """Whether something may be asked of the venue now; true if it may."""
+
+    refusal: str | None
+    """Why not, in words; None: it may."""
+
+    def __bool__(self) -> bool:
+        return self.refusal is None
 
 
 @attrs.frozen(kw_only=True)
@@ -113,22 +125,34 @@ class VenueModes:
     """Markets that are not online."""
     _advice: frozenset[str] = attrs.field(default=frozenset(), init=False)
     """What the venue advises to do now."""
+    _observers: list[Callable[[], None]] = attrs.field(factory=list[Callable[[], None]], init=False)
 
     # -- what is heard
 
     def status(self, status: VenueStatus) -> bool:
-        """Take note of the venue's state; return whether it is another one than before."""
-        before = self.state
+        """Take note of the venue's state; return whether anything that follows from it is another than before."""
+        before = self.state, self._advice
         self._status = status
         self._advice = _advice(status.maintenance)
-        return self.state != before
+        if before == (self.state, self._advice):
+            return False
+        for observer in list(self._observers):
+            observer()
+        return True
 
-    def market(self, symbol: str, state: str) -> None:
-        """Take note of the state of one market."""
+    def market(self, symbol: str, state: str) -> bool:
+        """Take note of the state of one market; return whether it is another one than before."""
+        before = self.state_of(symbol)
         if state == "online":
             self._markets.pop(symbol, None)
         else:
             self._markets[symbol] = state
+        return state != before
+
+    def observe(self, observer: Callable[[], None]) -> Callable[[], None]:
+        """Call ``observer`` whenever the venue's state has changed, until the returned function is called."""
+        self._observers.append(observer)
+        return lambda: self._observers.remove(observer)
 
     # -- what follows
 
@@ -136,6 +160,10 @@ class VenueModes:
     def state(self) -> str:
         """The venue's word for its state; ``online`` until it has said one."""
         return VenueMode.ONLINE.value if self._status is None else self._status.text
+
+    def state_of(self, symbol: str) -> str:
+        """Return the venue's word for the state of one market; ``online`` for one it has said nothing of."""
+        return self._markets.get(symbol, VenueMode.ONLINE.value)
 
     @property
     def rules(self) -> ModeRules:
@@ -155,18 +183,23 @@ class VenueModes:
             return "the venue announced maintenance and advises to disconnect and wait"
         return None
 
+    def blame(self, why: str) -> str:
+        """Return ``why`` something is missing, with the reason behind it while the venue is away on purpose."""
+        away = self.away
+        return why if away is None or why.startswith(away) else f"{away}: {why}"
+
     def expects(self, channel: str, symbol: str | None = None) -> bool:
         """Return whether messages of ``channel`` may be expected; where not, their absence says nothing."""
         if self.away is not None:
             return False
-        market = rules_of(self._markets.get(symbol or "", "online"))
+        market = rules_of(self.state_of(symbol or ""))
         if not market.data:
             return False
         return channel not in ("trade", "ohlc") or (self.rules.matching and market.matching)
 
     def refuses_order(self, symbol: str, order: OrderShape) -> str | None:
         """Return why a new order may not be sent now, in words; None: the venue would take it."""
-        for state, where in ((self.state, "the venue"), (self._markets.get(symbol, "online"), symbol)):
+        for state, where in ((self.state, "the venue"), (self.state_of(symbol), symbol)):
             rules = rules_of(state)
             if rules.refuses(order):
                 return f"{where} is in {state}: {rules.orders.value}"
@@ -176,7 +209,7 @@ class VenueModes:
 
     def refuses_cancel(self, symbol: str) -> str | None:
         """Return why a cancel would be refused now, in words; None: it may be sent."""
-        for state, where in ((self.state, "the venue"), (self._markets.get(symbol, "online"), symbol)):
+        for state, where in ((self.state, "the venue"), (self.state_of(symbol), symbol)):
             if not rules_of(state).cancels:
                 return f"{where} is in {state}: no cancels"
         return None

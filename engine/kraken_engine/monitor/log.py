@@ -29,6 +29,7 @@ from kraken_engine.normalise.events import (
     LineDown,
     LineUp,
     MarketEvent,
+    ModeChanged,
     Notice,
     Refused,
     Resync,
@@ -122,7 +123,7 @@ def log_event(log: structlog.stdlib.BoundLogger, event: Event) -> None:
     match event:
         case LineDown() | Refused(final=True) | Resync(alarm=True) | StoreNotice(failing=True):
             log.warning(_name(event), **_fields(event))
-        case LineUp() | SourceChanged() | StoreNotice() | VenueStatus():
+        case LineUp() | ModeChanged() | SourceChanged() | StoreNotice() | VenueStatus():
             log.info(_name(event), **_fields(event))
         case Notice():
             log.debug(_name(event), **_fields(event))

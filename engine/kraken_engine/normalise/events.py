@@ -32,6 +32,7 @@ __all__ = [
     "LineUp",
     "Live",
     "MarketEvent",
+    "ModeChanged",
     "Notice",
     "PriceLevel",
     "Refused",
@@ -358,6 +359,25 @@ class VenueStatus(Notice):
     """The venue's word for it."""
     maintenance: Sequence[object] = ()
     """Announced windows, as sent."""
+
+
+@attrs.frozen(kw_only=True)
+class ModeChanged(Notice):
+    """The state of the venue (``symbol`` None) or of one market is another one from here on.
+
+    Told once for each change, by whatever way it was heard of; what it allows holds until the next one.
+    """
+
+    symbol: str | None
+    mode: str
+    """The venue's word for it."""
+    before: str
+    """And for the state before."""
+    orders: str
+    """Which new orders it takes, in words."""
+    cancels: bool
+    away: str | None
+    """Why no data is to be expected of the venue, in words; None: it is. Alarms are held back meanwhile."""
 
 
 Event = MarketEvent | AccountEvent | InstrumentUpdate | Notice | Stale

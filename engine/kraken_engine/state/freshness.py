@@ -124,6 +124,10 @@ class Freshness:
             stale = staleness.stale
             staleness.stale = Stale(stale.channel, stale.symbol, why, since_s=stale.since_s)
 
+    def stale_keys(self) -> list[StreamKey]:
+        """Return the streams whose last value may not be trusted now."""
+        return list(self._stale)
+
     def stale(self, key: StreamKey) -> Stale | None:
         """Return why ``key`` may not be trusted now, or None when it is live or still awaits its first data."""
         staleness = self._stale.get(key)

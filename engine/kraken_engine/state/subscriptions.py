@@ -106,10 +106,22 @@ class _Entry:
 class Subscriptions:
     """The subscriptions of one line."""
 
-    def __init__(self, settings: SubscriptionSettings, urgent: Callable[[], Collection[str]] = tuple) -> None:
-        """``urgent`` names the symbols that come first within their channel: those with open orders (I-27)."""
+    def __init__(
+        self,
+        settings: SubscriptionSettings,
+        urgent: Callable[[], Collection[str]] = tuple,
+        is_away: Callable[[], bool] = bool,
+    ) -> None:
+        """Make it for one line.
+
+        Args:
+            settings: paces and patience.
+            urgent: names the symbols that come first within their channel: those with open orders (I-27).
+            is_away: whether the venue is away on purpose: what it refuses or leaves unanswered then does not count.
+        """
         self._settings = settings
         self._urgent = urgent
+        self._is_away = is_away
         self._entries: dict[SubscriptionKey, _Entry] = {}
         self._by_stream: dict[tuple[str, str | None], list[_Entry]] = {}
         self._active: dict[SubscriptionKey, _Entry] = {}
@@ -406,6 +418,9 @@ class Subscriptions:
         """Count a subscribe that came to nothing, and say so while the key is wanted."""
         entry.error = error
         if not entry.wanted:
+            return []
+        if self._is_away() and not final:
+            entry.not_before = now + self._settings.ack_timeout_s
             return []
         entry.failures += 1
         entry.not_before = retry_at

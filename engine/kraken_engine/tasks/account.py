@@ -139,6 +139,7 @@ async def open_account(
             outlet=publisher,
             kpis=market.counted,
             desk=market.desk,
+            modes=market.modes,
             when_full="wait",
             account=settings.name,
             sync=parts.sync,

@@ -1,11 +1,13 @@
 """REST polling while the lines are down: asks what the plan says, and shows the answers.
 
-One task plans; each question is asked in a task of its own, so that one that hangs delays no other. While the venue is
-away on purpose, nothing is asked but its state, which ends that.
+One task plans; each question is asked in a task of its own, so that one that hangs delays no other. Where a question
+fails while the lines are down, the venue may be away on purpose, and is asked. While it is, nothing is asked but its
+state, which ends that.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import attrs
@@ -62,6 +64,8 @@ class _BackupFeed:
     """Where the last answer ended."""
     _ask_for_all: bool = attrs.field(default=False, init=False)
     """A list of symbols was refused: one of them is unknown at REST."""
+    _state_due_s: float = attrs.field(default=-math.inf, init=False)
+    """When the venue may be asked for its state again."""
 
     async def prepare(self) -> None:
         """Learn REST's names of symbols ahead of time: later there is none to lose."""
@@ -90,6 +94,8 @@ class _BackupFeed:
             continuity.failed(poll, f"{type(error).__name__}: {error}")
         finally:
             del self.in_flight[poll]
+        if not continuity.brought(poll):
+            await self.ask_for_the_state()
         continuity.publisher.flush()
         continuity.feed.set()
 
@@ -141,17 +147,25 @@ class _BackupFeed:
             for key in continuity.streams_of(poll):
                 continuity.refused(key, f"REST: {error}")
 
-    async def wait_for_the_venue(self) -> None:
-        """Ask for the venue's state now and then, until it is back; lines may bring the news as well."""
+    async def ask_for_the_state(self) -> None:
+        """Ask whether the venue is away on purpose, unless it was asked a moment ago."""
         continuity = self.continuity
+        if continuity.clock.now() < self._state_due_s:
+            return
+        self._state_due_s = continuity.clock.now() + _STATUS_S
         try:
             with trio.move_on_after(_ANSWER_S):
                 status = await self.questions.system_status()
-                continuity.modes.status(status)
+                continuity.heard_status(status)
                 continuity.publisher.announce(status)
                 continuity.publisher.flush()
         except EngineError:  # its absence is what is known already
             continuity.failed(Poll("status"), "no state")
+
+    async def wait_for_the_venue(self) -> None:
+        """Ask for the venue's state now and then, until it is back; lines may bring the news as well."""
+        continuity = self.continuity
+        await self.ask_for_the_state()
         if continuity.modes.away is not None:
             continuity.expire()
-            await continuity.feed.wait_until(continuity.clock.now() + _STATUS_S)
+            await continuity.feed.wait_until(max(continuity.clock.now(), self._state_due_s))

@@ -17,11 +17,11 @@ import trio
 from kraken_engine.config import FailoverSettings
 from kraken_engine.control.backup_plan import TICKERS, BackupPlan, Poll
 from kraken_engine.control.failover import Command, Feeder, Switch, UsePrimary, Watchdog
-from kraken_engine.control.venue_mode import VenueModes
+from kraken_engine.control.venue_mode import VenueModes, rules_of
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.sources import Sources
 from kraken_engine.monitor.kpis import Kpis
-from kraken_engine.normalise.events import Event, InstrumentUpdate, MarketEvent, VenueStatus
+from kraken_engine.normalise.events import Event, InstrumentUpdate, MarketEvent, ModeChanged, VenueStatus
 from kraken_engine.runtime import Clock
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.subscriptions import SubscriptionKey
@@ -100,6 +100,8 @@ class Continuity:
     """Why the last question brought nothing."""
     _answers: int = attrs.field(default=0, init=False)
     _failures: int = attrs.field(default=0, init=False)
+    _knows_markets: bool = attrs.field(default=False, init=False)
+    """Whether there was a first list of markets, which changes nothing."""
 
     def __attrs_post_init__(self) -> None:
         self.watchdog = Watchdog(self.settings)
@@ -140,13 +142,16 @@ class Continuity:
     def quiet_streams(self, *, longer_than_s: float) -> dict[StreamKey, MarketEvent]:
         """Return what the lines show of streams that are live and have said nothing for so long.
 
-        None at all while something is lost, or the venue is away: REST has better to do then, or nothing to say.
+        None at all while something is lost, or the venue is away: REST has better to do then, or nothing to say. Nor
+        those of which the state of the venue, or of their market, lets nothing be expected: they are silent by right.
         """
         if self.modes.away is not None or self.watchdog.next_due < math.inf or self.watchdog.on_backup():
             return {}
         now, quiet = self.clock.now(), dict[StreamKey, MarketEvent]()
         for key in self._wanted:
             latest = self.publisher.latest(key)
+            if not self.modes.expects(str(key[0]), str(key[1])):
+                continue
             if latest is not None and self.sources.is_well(key) and now - latest.received_s >= longer_than_s:
                 quiet[key] = latest
         return quiet
@@ -189,11 +194,48 @@ class Continuity:
     def _heard(self, event: Event) -> None:
         """Keep account of the venue's state and that of its markets."""
         if isinstance(event, VenueStatus):
-            if self.modes.status(event):
-                self.feed.set()
+            self.heard_status(event)
         elif isinstance(event, InstrumentUpdate):
             for instrument in event.instruments:
-                self.modes.market(instrument.symbol, instrument.status)
+                before = self.modes.state_of(instrument.symbol)
+                if self.modes.market(instrument.symbol, instrument.status) and self._knows_markets:
+                    self._tell_mode(instrument.symbol, instrument.status, before)
+            self._knows_markets = True
+
+    def heard_status(self, status: VenueStatus) -> None:
+        """Take note of the venue's state, heard from whomever, and let everything that rests on it follow.
+
+        While the venue is away on purpose what is stale says so, whatever made it stale; what is not stale stays as it
+        is, since nothing can have become of it.
+        """
+        before = self.modes.state
+        if not self.modes.status(status):
+            return
+        away = self.modes.away
+        self.watchdog.is_away = away is not None
+        if away is not None:
+            freshness = self.publisher.freshness
+            for key in freshness.stale_keys():
+                stale = freshness.stale(key)
+                if stale is not None:
+                    freshness.restate(key, self.modes.blame(stale.why))
+        self._tell_mode(None, self.modes.state, before)
+        self.watch.set()
+        self.feed.set()
+
+    def _tell_mode(self, symbol: str | None, mode: str, before: str) -> None:
+        rules = rules_of(mode)
+        changed = ModeChanged(
+            at_s=self.clock.now(),
+            symbol=symbol,
+            mode=mode,
+            before=before,
+            orders=rules.orders.value,
+            cancels=rules.cancels,
+            away=self.modes.away,
+        )
+        self.publisher.announce(changed)
+        self.publisher.flush()
 
     # -- the backup feed
 
@@ -239,6 +281,10 @@ class Continuity:
         self._failures += 1
         self._why[poll] = why
 
+    def brought(self, poll: Poll) -> bool:
+        """Return whether the last answer to a question brought something."""
+        return poll not in self._why
+
     def refused(self, key: StreamKey, why: str) -> None:
         """REST refuses a stream, and would refuse it again."""
         self._failures += 1
@@ -252,7 +298,7 @@ class Continuity:
         for key, until_s in self._called.items():
             if until_s <= now and self.plan.is_covered(key):
                 why = self._why.get(self.poll_of(key), f"no answer within {self.settings.backup_lost_s:g} s")
-                self._give_up(key, f"REST: {why}", now)
+                self._give_up(key, self.modes.blame(f"REST: {why}"), now)
                 self._called[key] = math.inf
         self.publisher.flush()
 

@@ -20,6 +20,7 @@ from kraken_engine.codec.ws_v2 import Ack
 from kraken_engine.config import Config
 from kraken_engine.control.backoff import Backoff
 from kraken_engine.control.error_actions import ErrorDesk, Where
+from kraken_engine.control.venue_mode import VenueModes
 from kraken_engine.errors import DecodeError, LineError
 from kraken_engine.monitor.kpis import Kpis
 from kraken_engine.normalise.events import Event, LineUp, Notice, Refused, Resync
@@ -112,6 +113,8 @@ class Line(abc.ABC):
     room, and give up the connection when there is none in time (what must not be lost)."""
     desk: ErrorDesk = attrs.field(factory=ErrorDesk)
     """Decides about errors, and counts them; one for all lines."""
+    modes: VenueModes = attrs.field(factory=VenueModes)
+    """The venue's state, one for all lines: while it is away on purpose, nothing that follows from it is an alarm."""
     urgent: Callable[[], Collection[str]] = tuple
     """Symbols to be subscribed to first on every connection: those with open orders."""
     prepare: Callable[[], Awaitable[None]] | None = None
@@ -134,7 +137,7 @@ class Line(abc.ABC):
 
     def __attrs_post_init__(self) -> None:
         self.backoff = Backoff(self.config.backoff, self.runtime.fork_rng(f"backoff {self.name}"))
-        self.subscriptions = Subscriptions(self.config.subscriptions, self.urgent)
+        self.subscriptions = Subscriptions(self.config.subscriptions, self.urgent, self._is_away)
         self.views = {view.channel: view for view in self.make_views()}
 
     # -- what makes the kind of a line
@@ -194,6 +197,9 @@ class Line(abc.ABC):
     def late(self) -> str | None:
         """How far the line is behind the venue, in words; None: not too far."""
         return None
+
+    def _is_away(self) -> bool:
+        return self.modes.away is not None
 
     # -- wishes
 
@@ -274,17 +280,18 @@ class Line(abc.ABC):
 
     def suspect(self, why: str) -> None:
         """The connection is silent: what it feeds may not be trusted."""
-        now = self.now()
+        now, why = self.now(), self.modes.blame(why)
         for key in self.stream_keys():
             self.outlet.suspect(key, why, now=now)
 
     def disconnected(self, why: str) -> None:
         """The connection is gone, and with it everything that was current through it."""
         self._port = None
-        now = self.now()
+        now, why = self.now(), self.modes.blame(why)
         self.subscriptions.disconnected(now=now)
         self.kpis.line_down(self.identity, now=now)
-        self.kpis.error(now=now)
+        if not self._is_away():
+            self.kpis.error(now=now)
         for view in self.views.values():
             for key, outcome in view.lose(why, now=now, line_down=True):
                 if not isinstance(outcome, Restore):
@@ -341,9 +348,11 @@ class Line(abc.ABC):
         self.kpis.messages(messages, latency_s=now - received_s, now=now)
 
     def publish(self, key: StreamKey, event: Event) -> None:
-        """Publish what happened to a stream, and count what went wrong."""
+        """Publish what happened to a stream, and count what went wrong; no alarm while the venue is away on purpose."""
         if isinstance(event, Resync):
             self.kpis.error(now=event.at_s)
+            if event.alarm and self._is_away():
+                event = attrs.evolve(event, alarm=False)
         self.outlet.publish(key, event)
 
     def tell(self, notice: Notice) -> None:

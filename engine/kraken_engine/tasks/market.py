@@ -29,7 +29,8 @@ import trio
 from kraken_engine.config import Config
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
 from kraken_engine.control.error_actions import ErrorDesk
-from kraken_engine.errors import StartupError
+from kraken_engine.control.venue_mode import OrderShape, Permit, VenueModes
+from kraken_engine.errors import StartupError, shown
 from kraken_engine.feed.current import CurrentValues
 from kraken_engine.feed.demand import Demand
 from kraken_engine.feed.feed import Feed
@@ -141,6 +142,30 @@ class Market:
         return MappingProxyType(self._pool.instruments)
 
     @property
+    def modes(self) -> VenueModes:
+        """The state of the venue and its markets, and what it means for orders and data."""
+        return self.failover.modes
+
+    def allows(self, symbol: str, order: OrderShape) -> Permit:
+        """Say whether the venue would take a new order of this shape now, as far as its announced states go.
+
+        Args:
+            symbol: such as ``BTC/USD``.
+            order: what of it decides: ``OrderShape(limit=True, post_only=True)``.
+
+        Returns:
+            A true value, or a false one whose ``refusal`` says which state stands in the way. A symbol the venue does
+            not list is refused, too.
+        """
+        if symbol not in self._pool.instruments:
+            return Permit(f"{shown(symbol)}: the venue lists no such symbol")
+        return Permit(self.modes.refuses_order(symbol, order))
+
+    def allows_cancel(self, symbol: str) -> Permit:
+        """Say whether the venue would take a cancel now; only maintenance stands in its way."""
+        return Permit(self.modes.refuses_cancel(symbol))
+
+    @property
     def pool(self) -> Pool:
         """The lines; for judges and tests."""
         return self._pool
@@ -232,6 +257,7 @@ async def _open_market(
         budget=budget,
         log=connect_log,
         desk=desk,
+        modes=continuity.modes,
     )
     continuity.last_frame_s = pool.last_frame_s
     continuity.ask_again = pool.refresh

@@ -23,6 +23,7 @@ from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
 from kraken_engine.control.error_actions import ErrorDesk
 from kraken_engine.control.maintenance import Maintenance
 from kraken_engine.control.placement import Placement
+from kraken_engine.control.venue_mode import VenueModes
 from kraken_engine.errors import LineError, UsageError
 from kraken_engine.model import Instrument
 from kraken_engine.monitor.kpis import Kpis
@@ -73,6 +74,7 @@ class Pool:
     def __init__(
         self, *, config: Config, runtime: Runtime, endpoint: Endpoint, publisher: Outlet, kpis: Kpis,
         budget: ConnectBudget, log: ConnectLog | None = None, desk: ErrorDesk | None = None,
+        modes: VenueModes | None = None,
     ) -> None:  # fmt: skip
         self.instruments: dict[str, Instrument] = {}
         """Every tradable pair by symbol."""
@@ -89,6 +91,7 @@ class Pool:
         self._kpis = kpis
         self._budget = budget
         self._log = log
+        self._modes = VenueModes() if modes is None else modes
         self._nursery: trio.Nursery | None = None
         self._maintenance = Maintenance()
         self._moving = trio.Event()
@@ -237,12 +240,16 @@ class Pool:
             self._moving.set()
 
     def _reports(self) -> dict[StreamKey, dict[str, Report]]:
-        """Return how each line stands with each stream that has one; instruments are too quiet to compare."""
+        """Return how each line stands with each stream that has one; instruments are too quiet to compare.
+
+        A stream of which the venue's state lets nothing be expected is not compared: silence there is no fault.
+        """
         reports: dict[StreamKey, dict[str, Report]] = {}
         for name, place in self._places.items():
             line = place.line
             for key in line.wanted():
-                report = line.report(key) if key != INSTRUMENTS else None
+                expected = key != INSTRUMENTS and self._modes.expects(str(key[0]), str(key[1]))
+                report = line.report(key) if expected else None
                 if report is not None:
                     reports.setdefault(key, {})[name] = report
         return reports
@@ -287,6 +294,7 @@ class Pool:
             outlet=outlet,
             kpis=self._kpis,
             desk=self.desk,
+            modes=self._modes,
             instruments=self.instruments,
             shared=self._shared,
             urgent=self._urgent_symbols,

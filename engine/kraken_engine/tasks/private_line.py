@@ -124,12 +124,12 @@ class PrivateLine(Line):
 
     def suspect(self, why: str) -> None:
         """The connection is silent: the account may not be relied on."""
-        self.settle_actions(self.sync.suspect(f"{self.name}: {why}", now=self.now()))
+        self.settle_actions(self.sync.suspect(self.modes.blame(f"{self.name}: {why}"), now=self.now()))
 
     def disconnected(self, why: str) -> None:
         """The connection is gone, and with it everything that was current through it."""
         Line.disconnected(self, why)
-        self.settle_actions(self.sync.disconnected(why, now=self.now()))
+        self.settle_actions(self.sync.disconnected(self.modes.blame(why), now=self.now()))
 
     # -- what the reader and the channel tasks report
 

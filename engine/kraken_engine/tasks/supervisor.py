@@ -1,4 +1,7 @@
-"""Keeps one line connected: connect, run, back off, again, within the limits of the process."""
+"""Keeps one line connected: connect, run, back off, again, within the limits of the process.
+
+While the venue is away on purpose the pauses do not grow, and its return ends the one that is under way.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import trio
 
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
 from kraken_engine.control.error_actions import Where
+from kraken_engine.control.venue_mode import VenueModes
 from kraken_engine.normalise.events import LineDown
 from kraken_engine.tasks.line import Line
 from kraken_engine.tasks.session import run_session
@@ -24,8 +28,17 @@ async def run_line(line: Line, budget: ConnectBudget, log: ConnectLog | None = N
     Owns nothing that outlives a connection but the pauses between them; what the line knows is in ``line``. Only
     bugs end it: every failure of the network is a reason to try again.
     """
+    back = _Back(line.modes)
+    stop = line.modes.observe(back.look)
+    try:
+        await _run_connections(line, budget, log, back)
+    finally:
+        stop()
+
+
+async def _run_connections(line: Line, budget: ConnectBudget, log: ConnectLog | None, back: _Back) -> None:
     backoff = line.backoff
-    await _wait(line, budget, budget.reserve(now=line.now()))
+    await _wait(line, budget, budget.reserve(now=line.now()), back)
     while True:
         if log is not None:
             await log.append(line.runtime.clock.wall_ns())
@@ -33,32 +46,58 @@ async def run_line(line: Line, budget: ConnectBudget, log: ConnectLog | None = N
         # Whatever ended it, another connection is what a supervisor can do about it.
         line.desk.decide(reason, Where(line=line.name))
         line.disconnected(str(reason))
-        pause_s = backoff.failed(now=line.now(), floor_s=backoff.floor_s(reason))
+        away = line.modes.away is not None
+        floor_s = backoff.floor_s(reason)
+        pause_s = backoff.failed(now=line.now(), floor_s=floor_s, excused=away)
         pause_s += budget.reserve(now=line.now() + pause_s, immediate=pause_s == 0.0)
         down = LineDown(
             at_s=line.now(), line=line.name, reason=str(reason), failures=backoff.failures, retry_in_s=pause_s
         )
         line.outlet.announce(down)
         line.outlet.flush()
-        await _wait(line, budget, pause_s)
+        await _wait(line, budget, pause_s, back, floor_s)
 
 
-async def _wait(line: Line, budget: ConnectBudget, pause_s: float) -> None:
+class _Back:
+    """Tells a waiting supervisor that the venue is back."""
+
+    def __init__(self, modes: VenueModes) -> None:
+        self._modes = modes
+        self._was_away = modes.away is not None
+        self.event = trio.Event()
+        """Set, and made anew, whenever the venue returns."""
+
+    def look(self) -> None:
+        """Note a change of the venue's state."""
+        away = self._modes.away is not None
+        if self._was_away and not away:
+            event, self.event = self.event, trio.Event()
+            event.set()
+        self._was_away = away
+
+
+async def _wait(line: Line, budget: ConnectBudget, pause_s: float, back: _Back, floor_s: float = 0.0) -> None:
     """Wait for an attempt that was booked; whoever is cancelled before its time gives it back.
 
-    Who wakes up much too late, since the machine was asleep, is not alone: the attempt is booked anew.
+    Who wakes up much too late, since the machine was asleep, is not alone: the attempt is booked anew. So it is when
+    the venue comes back meanwhile, but not for earlier than ``floor_s`` from now.
     """
+    earliest = line.now() + floor_s
     while True:
         start = line.now() + pause_s
+        returned = back.event
         try:
-            await trio.sleep(pause_s)
+            with trio.move_on_after(pause_s):
+                await returned.wait()
         finally:
             if line.now() < start:
                 budget.give_back(start)
         now = line.now()
-        if now - start < line.config.backoff.min_gap_s / 2:
-            return
-        budget.give_back(start)
-        pause_s = budget.reserve(now=now)
+        if now >= start or not returned.is_set():
+            if now - start < line.config.backoff.min_gap_s / 2:
+                return
+            budget.give_back(start)
+        held_s = max(0.0, earliest - now)
+        pause_s = held_s + budget.reserve(now=now + held_s)
         if not pause_s:
             return
