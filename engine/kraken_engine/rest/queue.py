@@ -280,6 +280,8 @@ class RestQueue:
             if taken.refused is not None:
                 self._refuse(taken, taken.refused.wait_s)
             else:
+                # Now, not when its task has begun: the next one in this very turn has to see it.
+                self._limits.sent(taken.what, taken.pair, now=now)
                 self._in_flight.append(taken)
                 nursery.start_soon(self._serve_and_free, taken)
         return self._preempt(now)
@@ -353,7 +355,6 @@ class RestQueue:
         if call.attempts == 0:
             self.budget.first(now=now)
         call.attempts += 1
-        self._limits.sent(call.what, call.pair, now=now)
         found: Verdict | None = None
         with trio.CancelScope() as call.scope:
             found = await self._attempt(call, ends_s - now)

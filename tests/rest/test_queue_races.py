@@ -1,0 +1,48 @@
+"""What the queue of calls promises holds at every step: who leaves between two of them, and what the pace allows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from tests.rest.harness import CONFIG, KEY, Hang, Http, TinyVenue, rest_of
+from tests.wire.harness import MemoryNetwork, runtime_on
+from trio.testing import MockClock, assert_checkpoints
+
+from kraken_engine.config import Config
+from kraken_engine.errors import EngineError, NotSent, RestFailed, UsageError
+from kraken_engine.normalise.events import CircuitChanged, Notice
+from kraken_engine.rest.operations import Group
+from kraken_engine.tasks.rest import Rest, open_rest
+
+
+def config(**changes: Any) -> Config:
+    return attrs.evolve(CONFIG, rest=attrs.evolve(CONFIG.rest, **changes))
+
+
+ORDERS = config(allow_add_order=True)
+
+
+async def outcome(call: Callable[[], Awaitable[Any]]) -> Any:
+    try:
+        return await call()
+    except EngineError as error:
+        return error
+
+
+def order(rest: Rest, **changes: Any) -> Awaitable[Any]:
+    return rest.private.add_order("BTC/USD", "buy", "limit", "1", price="1", **changes)
+
+
+async def test_public_calls_that_come_together_leave_at_the_pace_of_the_address(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    async with rest_of(venue) as rest, trio.open_nursery() as nursery:
+        for _ in range(6):
+            nursery.start_soon(rest.public.time)
+    times = [seen.at_s for seen in venue.seen]
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([1 / 0.8] * 5)
