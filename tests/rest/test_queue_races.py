@@ -46,3 +46,37 @@ async def test_public_calls_that_come_together_leave_at_the_pace_of_the_address(
             nursery.start_soon(rest.public.time)
     times = [seen.at_s for seen in venue.seen]
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([1 / 0.8] * 5)
+
+
+async def test_a_caller_that_is_cancelled_at_any_step_frees_the_way_of_its_key(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    async with rest_of(venue) as rest:
+        await rest.public.symbols(assets=True)
+        for steps in [*range(8)] * 12:
+            venue.script["Balance"] = [Hang()]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(rest.private.balance)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            begin = trio.current_time()
+            await rest.private.api_key_info()
+            assert trio.current_time() == begin
+            await trio.sleep(5.0)  # for the counter of the key
+
+
+async def test_a_cancel_waits_for_no_question_at_whatever_step_it_comes(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    async with rest_of(venue) as rest:
+        await rest.public.symbols(assets=True)
+        for steps in [*range(8)] * 12:
+            async with trio.open_nursery() as nursery:
+                venue.script["Balance"] = [Hang()]
+                nursery.start_soon(outcome, rest.private.balance)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                begin = trio.current_time()
+                await rest.private.cancel_all()
+                assert trio.current_time() - begin <= 2 * CONFIG.rest.abort_reads_after_s
+                nursery.cancel_scope.cancel()
+            await trio.sleep(10.0)

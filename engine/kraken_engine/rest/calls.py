@@ -84,6 +84,7 @@ class Call:
     """Whether the present attempt is one, which has to be paid for."""
     sent_at: float = 0.0
     scope: trio.CancelScope | None = None
+    """Around the attempt that is on its way, and was not answered yet."""
     withdrawn: bool = False
     """Nobody waits for it any more."""
     preempted: bool = False

@@ -314,8 +314,10 @@ class RestQueue:
         if self._concurrency > 1 or not self._cancel_waits():
             return math.inf
         (asked,) = self._in_flight
-        if not asked.what.read or asked.scope is None:
+        if not asked.what.read:
             return math.inf
+        if asked.scope is None:  # its task has not begun
+            return self._settings.abort_reads_after_s
         left_s = asked.sent_at + self._settings.abort_reads_after_s - now
         if left_s <= 0.0:
             asked.preempted = True
@@ -346,7 +348,7 @@ class RestQueue:
             now + self._settings.timeout_s, call.deadline_s, math.inf if call.ticket is None else call.ticket.deadline_s
         )
         in_time = now < ends_s  # not after the machine has slept, for one
-        if not in_time or (call.retry and not self.budget.retry(now=now)):
+        if call.withdrawn or not in_time or (call.retry and not self.budget.retry(now=now)):
             if call.ticket is not None:
                 self.breaker.cancelled(call.ticket, now=now)
             call.fail(call.error or self._without_answer(call, "its time was over before its turn came"))
