@@ -48,6 +48,17 @@ async def test_public_calls_that_come_together_leave_at_the_pace_of_the_address(
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([1 / 0.8] * 5)
 
 
+async def test_an_order_whose_second_attempt_is_not_answered_may_live(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    async with rest_of(venue, ORDERS) as rest:
+        await rest.public.symbols()
+        venue.script["AddOrder"] = [["EAPI:Invalid nonce"], Hang()]
+        raised = await outcome(lambda: order(rest, timeout_s=5.0))
+    assert venue.names().count("AddOrder") == 2
+    assert isinstance(raised, RestFailed)
+    assert raised.maybe_executed
+
+
 async def test_a_caller_that_is_cancelled_at_any_step_frees_the_way_of_its_key(autojump_clock: MockClock) -> None:
     venue = TinyVenue()
     async with rest_of(venue) as rest:
@@ -80,3 +91,47 @@ async def test_a_cancel_waits_for_no_question_at_whatever_step_it_comes(autojump
                 assert trio.current_time() - begin <= 2 * CONFIG.rest.abort_reads_after_s
                 nursery.cancel_scope.cancel()
             await trio.sleep(10.0)
+
+
+async def test_farewells_at_the_very_end_leave_one_at_a_time_with_rising_nonces(autojump_clock: MockClock) -> None:
+    venue = TinyVenue(latency_s=0.1)
+    async with trio.open_nursery() as nursery:
+        runtime = runtime_on(MemoryNetwork(nursery, venue.serve))
+        with trio.CancelScope() as outside:
+            async with open_rest(CONFIG, runtime=runtime, key=KEY) as rest:
+                try:
+                    outside.cancel()
+                    await trio.sleep_forever()
+                finally:
+                    with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
+                        async with trio.open_nursery() as farewells:
+                            for _ in range(8):
+                                farewells.start_soon(partial(rest.private.cancel_all, group=Group.FAREWELL))
+        nursery.cancel_scope.cancel()
+    assert venue.names() == ["CancelAll"] * 8
+    assert venue.nonces() == sorted(set(venue.nonces()))
+
+
+async def test_a_farewell_at_the_very_end_is_tried_again(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    venue.script["CancelAll"] = [["EAPI:Invalid nonce"], ["EService:Unavailable"]]
+    async with trio.open_nursery() as nursery:
+        runtime = runtime_on(MemoryNetwork(nursery, venue.serve))
+        with trio.CancelScope() as outside:
+            async with open_rest(CONFIG, runtime=runtime, key=KEY) as rest:
+                try:
+                    outside.cancel()
+                    await trio.sleep_forever()
+                finally:
+                    with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
+                        await rest.private.cancel_all(group=Group.FAREWELL)
+        nursery.cancel_scope.cancel()
+    assert venue.names() == ["CancelAll"] * 3
+
+
+async def test_a_closed_client_refuses_with_a_checkpoint(autojump_clock: MockClock) -> None:
+    """Who tries again in a loop must not stop the whole process."""
+    async with rest_of(TinyVenue()) as rest:
+        pass
+    with pytest.raises(NotSent, match="closed"), assert_checkpoints():
+        await rest.private.api_key_info()

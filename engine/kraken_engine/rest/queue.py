@@ -111,6 +111,7 @@ class RestQueue:
         self._unanswered: dict[Call, None] = {}
         self._changed = trio.Event()
         self._open = False
+        self._at_the_end = trio.Lock()
         self._counts = dict.fromkeys(
             ("calls", "attempts", "retries", "failures", "rejections", "rate_limits", "refused_here"), 0
         )
@@ -177,8 +178,10 @@ class RestQueue:
                 if not call.done.is_set():
                     self._withdraw(call)
             if call.orphaned:
+                call.done = trio.Event()
                 await self._call_at_the_end(call)
-        if call.error is None and not call.done.is_set():
+        # What became of the attempt before says nothing of one that is on its way: an order may live now.
+        if not call.done.is_set() and (call.error is None or (call.scope is not None and not call.what.read)):
             call.error = self._too_late(call, wait_s)
         if call.error is not None:
             raise call.error
@@ -222,14 +225,22 @@ class RestQueue:
         return RestFailed(call.what.name, why, maybe_executed=not call.what.read)
 
     async def _call_at_the_end(self, call: Call) -> None:
-        """Send a farewell although the task is gone: nothing else is in flight any more, and nothing queues."""
+        """Send a farewell although the task is gone: one at a time, for their nonces have to arrive in order."""
+        await trio.lowlevel.checkpoint()  # whoever asks again and again must not hold up everybody else
         if call.what.kind is not CallKind.FAREWELL:
             self._counts["refused_here"] += 1
             call.fail(self._closed(call))
             return
-        admitted = self.breaker.admit(call.what.kind, now=self._clock.now())
-        call.ticket = admitted if isinstance(admitted, Ticket) else None
-        await self._serve(call)
+        with trio.move_on_after(call.deadline_s - self._clock.now()):
+            while not call.done.is_set():
+                async with self._at_the_end:
+                    now = self._clock.now()
+                    admitted = self.breaker.admit(call.what.kind, now=now)
+                    call.ticket = admitted if isinstance(admitted, Ticket) else None
+                    self._limits.sent(call.what, call.pair, now=now)
+                    pause_s = await self._serve(call)
+                if pause_s is not None:
+                    await trio.sleep(pause_s)
 
     # -- waiting
 
