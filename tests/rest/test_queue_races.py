@@ -59,6 +59,16 @@ async def test_an_order_whose_second_attempt_is_not_answered_may_live(autojump_c
     assert raised.maybe_executed
 
 
+@pytest.mark.parametrize("status", [201, 202, 204, 299])
+async def test_an_order_with_an_answer_of_another_success_may_live(autojump_clock: MockClock, status: int) -> None:
+    venue = TinyVenue()
+    async with rest_of(venue, ORDERS) as rest:
+        venue.script["AddOrder"] = [Http(status)]
+        raised = await outcome(lambda: order(rest))
+        assert raised.maybe_executed
+    assert venue.names().count("AddOrder") == 1
+
+
 async def test_a_caller_that_is_cancelled_at_any_step_frees_the_way_of_its_key(autojump_clock: MockClock) -> None:
     venue = TinyVenue()
     async with rest_of(venue) as rest:

@@ -198,8 +198,9 @@ def _reply(what: Operation, answer: HttpAnswer) -> Reply:
     raise RestFailed(
         what.name,
         f"expected HTTP 200, got {answer.status}{f': {words}' if words else ''}",
-        # 4xx and 3xx come from the edge, which sent the request away; a 5xx may be the end of one that was worked on.
-        maybe_executed=answer.status >= 500,
+        # 4xx and 3xx come from the edge, which sent the request away. A 5xx may be the end of one that was worked on,
+        # and what calls itself a success may well be one.
+        maybe_executed=not 300 <= answer.status < 500,
         status=answer.status,
         retry_after_s=answer.retry_after_s,
     )
