@@ -145,3 +145,37 @@ async def test_a_closed_client_refuses_with_a_checkpoint(autojump_clock: MockClo
         pass
     with pytest.raises(NotSent, match="closed"), assert_checkpoints():
         await rest.private.api_key_info()
+
+
+async def test_the_time_of_a_call_covers_the_wait_for_the_disk(autojump_clock: MockClock) -> None:
+    class Stuck:
+        async def mark(self, fingerprint: str) -> int:
+            return 0
+
+        async def raise_mark(self, fingerprint: str, mark: int) -> None:
+            await trio.sleep(12.0)
+
+    venue = TinyVenue()
+    venue.script["CancelAll"] = [Hang()]
+    async with rest_of(venue, config(max_retries=0), marks=Stuck()) as rest:
+        begin = trio.current_time()
+        raised = await outcome(rest.private.cancel_all)
+        assert trio.current_time() - begin == pytest.approx(CONFIG.rest.timeout_s)
+        assert raised.maybe_executed
+
+
+async def test_a_disk_that_takes_the_whole_time_of_a_call_sends_nothing(autojump_clock: MockClock) -> None:
+    class Stuck:
+        async def mark(self, fingerprint: str) -> int:
+            return 0
+
+        async def raise_mark(self, fingerprint: str, mark: int) -> None:
+            await trio.sleep(1000.0)
+
+    venue = TinyVenue()
+    async with rest_of(venue, marks=Stuck()) as rest:
+        begin = trio.current_time()
+        with pytest.raises(NotSent, match="mark of its nonces"):
+            await rest.private.cancel_all()
+        assert trio.current_time() - begin == pytest.approx(CONFIG.rest.timeout_s)
+    assert venue.seen == []

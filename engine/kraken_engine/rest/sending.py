@@ -14,6 +14,7 @@ from typing import Protocol, final
 from urllib.parse import urlencode
 
 import attrs
+import trio
 
 from kraken_engine.codec.rest import Envelope, decode_envelope
 from kraken_engine.codec.signing import signed_request
@@ -50,7 +51,7 @@ class Sender(Protocol):
 
         Raises:
             RestFailed: it did not answer; says whether it may have acted.
-        NotSent: the mark of the nonces cannot be saved.
+            NotSent: the mark of the nonces cannot be saved, or not in time.
             DecodeError: the body was none of the venue's.
             NonceRejected: too many nonces were refused lately; nothing was sent.
         """
@@ -124,10 +125,16 @@ class SignedSender:
 
     async def send(self, what: Operation, fields: Mapping[str, str], *, timeout_s: float) -> Reply:
         """Draw a nonce, and send one call; see :class:`Sender`."""
-        nonce = await self._nonce(what)
+        ends_s = self.clock.now() + timeout_s
+        nonce = await self._nonce(what, timeout_s)
         request = signed_request(what.path, fields, nonce=nonce, key=self.key)
         answer = await self.http.request(
-            what.name, "POST", request.path, headers=request.headers, body=request.body, timeout_s=timeout_s
+            what.name,
+            "POST",
+            request.path,
+            headers=request.headers,
+            body=request.body,
+            timeout_s=ends_s - self.clock.now(),
         )
         return _reply(what, answer)
 
@@ -139,7 +146,12 @@ class SignedSender:
         now = self.clock.now()
         return found.nonce_refused and self.nonces.refused(now=now, venue_ns=self.venue_clock.now_ns(now=now) or 0)
 
-    async def _nonce(self, what: Operation) -> int:
+    async def _nonce(self, what: Operation, timeout_s: float) -> int:  # noqa: ASYNC109 - it needs words of its own
+        with trio.move_on_after(timeout_s):
+            return await self._drawn(what)
+        raise NotSent(what.name, f"the mark of its nonces was not saved within {timeout_s:g} s, so nothing is signed")
+
+    async def _drawn(self, what: Operation) -> int:
         while True:
             drawn = self.nonces.next(self.clock.wall_ns(), now=self.clock.now(), urgent=what.urgency <= Urgency.CANCEL)
             match drawn:
