@@ -179,3 +179,12 @@ async def test_a_disk_that_takes_the_whole_time_of_a_call_sends_nothing(autojump
             await rest.private.cancel_all()
         assert trio.current_time() - begin == pytest.approx(CONFIG.rest.timeout_s)
     assert venue.seen == []
+
+
+async def test_a_text_that_cannot_be_sent_is_the_callers_mistake_alone(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    async with rest_of(venue) as rest:
+        with pytest.raises(UsageError, match="txid"):
+            await rest.private.cancel_order("O\ud800")
+        await rest.private.cancel_order("O1")
+    assert venue.names() == ["CancelOrder"]

@@ -41,7 +41,7 @@ from kraken_engine.control.circuit_breaker import (
 from kraken_engine.control.error_actions import ErrorDesk, Where
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
-from kraken_engine.errors import CircuitOpen, EngineError, NotSent, Rejected, RestFailed
+from kraken_engine.errors import CircuitOpen, EngineError, NotSent, Rejected, RestFailed, UsageError, shown
 from kraken_engine.normalise.events import CircuitChanged, Notice
 from kraken_engine.rest.calls import LATENCIES_KEPT, Attempt, Call, RestStatistics
 from kraken_engine.rest.limits import Limits
@@ -161,7 +161,9 @@ class RestQueue:
             RestFailed: there was no answer, or none within ``timeout_s``; says whether it may have been executed.
             NotSent: it never left.
             DecodeError: the answer to a question made no sense.
+            UsageError: a field is no text that can be sent.
         """
+        _check(fields)
         self._counts["calls"] += 1
         wait_s = self._settings.patience_s if timeout_s is None else timeout_s
         call = Call(self._counts["calls"], what, fields, finish, pair, self._clock.now() + wait_s)
@@ -481,3 +483,11 @@ class RestQueue:
 
 
 _ALWAYS_PASS = (CallKind.FAREWELL, CallKind.STATUS)
+
+
+def _check(fields: Mapping[str, str]) -> None:
+    for name, value in fields.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{name}: expected a text that can be sent, got {shown(value)}") from None
