@@ -188,3 +188,30 @@ async def test_a_text_that_cannot_be_sent_is_the_callers_mistake_alone(autojump_
             await rest.private.cancel_order("O\ud800")
         await rest.private.cancel_order("O1")
     assert venue.names() == ["CancelOrder"]
+
+
+async def test_recovery_calls_behind_a_waiting_token_call_follow_it_as_soon_as_it_succeeds(
+    autojump_clock: MockClock,
+) -> None:
+    venue = TinyVenue()
+    async with rest_of(venue) as rest, trio.open_nursery() as nursery:
+        await rest.public.symbols(assets=True)
+        venue.script["CancelAll"] = [["EAPI:Rate limit exceeded"]]
+        await outcome(rest.private.cancel_all)
+        venue.seen.clear()
+        nursery.start_soon(partial(rest.private.websockets_token, timeout_s=400))
+        await trio.sleep(0.1)
+        for _ in range(2):
+            nursery.start_soon(partial(rest.private.balance, timeout_s=400))
+    assert venue.names() == ["GetWebSocketsToken", "Balance", "Balance"]
+    assert venue.seen[-1].at_s - venue.seen[0].at_s < 1.0
+
+
+async def test_a_breaker_that_lets_probes_through_again_is_announced_then(autojump_clock: MockClock) -> None:
+    venue, notices = TinyVenue(), list[Notice]()
+    async with rest_of(venue, notices=notices) as rest:
+        venue.script["Balance"] = [["EAPI:Rate limit exceeded"]]
+        await outcome(rest.private.balance)
+        await trio.sleep(301.0)
+        states = [notice.state for notice in notices if isinstance(notice, CircuitChanged)]
+        assert states == ["open", "half_open"]

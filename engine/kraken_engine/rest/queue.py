@@ -11,7 +11,8 @@ nonces have to arrive in order; an urgent cancel may end a question that is stil
 that was overtaken that way, which is as it should be: it can do nothing late.
 
 A caller that is cancelled, or whose deadline is over, frees the place of its call at once, wherever it is. While the
-breaker is open, callers are told so without waiting; only a call for the token waits, as the first probe there will be.
+breaker is open, callers are told so without waiting; only a call for the token waits, as the first probe there will be,
+and behind it those of the recovery group, which follow it.
 """
 
 from __future__ import annotations
@@ -201,6 +202,8 @@ class RestQueue:
                 while True:
                     self._changed = trio.Event()
                     pause_s = self._turn(nursery)
+                    if self.breaker.state is BreakerState.OPEN:  # when it no longer is, that is told, too
+                        pause_s = min(pause_s, self.breaker.open_until - self._clock.now())
                     with trio.move_on_after(pause_s):
                         await self._changed.wait()
         finally:
