@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 import trio
-from tests.rest.harness import CONFIG, KEY, Drop, Hang, TinyVenue
+from tests.rest.harness import CONFIG, KEY, Drop, Hang, TinyVenue, rest_of
 from tests.wire.harness import MemoryNetwork, runtime_on
 from trio.testing import MockClock
 
-from kraken_engine.errors import AuthRejected
+from kraken_engine.errors import AuthRejected, StoreError
 from kraken_engine.normalise.events import AuthFailed, Notice
 from kraken_engine.secret import Secret
 from kraken_engine.tasks.auth_refresher import AuthRefresher, open_auth_refresher
@@ -149,3 +149,38 @@ async def test_a_cancelled_fetch_does_not_wedge_the_slot(autojump_clock: MockClo
             await tokens.get()
         with trio.fail_after(120):
             assert await tokens.get()
+
+
+async def test_a_disk_that_saves_no_nonces_is_asked_again_after_pauses_that_grow(autojump_clock: MockClock) -> None:
+    class ReadOnly:
+        attempts = 0
+
+        async def mark(self, fingerprint: str) -> int:
+            return 0
+
+        async def raise_mark(self, fingerprint: str, mark: int) -> None:
+            self.attempts += 1
+            await trio.sleep(0.01)
+            raise StoreError("the disk is read-only")
+
+    venue, marks = TinyVenue(), ReadOnly()
+    async with rest_of(venue, marks=marks) as rest, trio.open_nursery() as nursery:
+        runtime = runtime_on(MemoryNetwork(nursery, venue.serve))
+        async with open_auth_refresher("main", rest.private, CONFIG, runtime, notify=lambda _: None) as tokens:
+            with trio.move_on_after(300.0):
+                await tokens.get()
+    assert 5 <= marks.attempts <= 20
+
+
+async def test_a_client_that_has_closed_does_not_keep_the_refresher_busy(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    async with rest_of(venue) as rest:
+        pass
+    begin = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        runtime = runtime_on(MemoryNetwork(nursery, venue.serve))
+        async with open_auth_refresher("main", rest.private, CONFIG, runtime, notify=lambda _: None) as tokens:
+            with trio.move_on_after(300.0):
+                await tokens.get()
+    assert trio.current_time() - begin == pytest.approx(300.0)
+    assert rest.private.statistics().refused_here <= 20

@@ -128,9 +128,14 @@ class AuthRefresher:
         try:
             # Queueing for the breaker is part of it: whoever leaves the queue in between loses the first place.
             session = await self._rest.websockets_token(timeout_s=self._settings.fetch_timeout_s)
-        except (CircuitOpen, NotSent) as error:
-            retry_after_s = error.retry_in_s if isinstance(error, CircuitOpen) else 0.0
-            lifetime.failed(fetch, now=self._clock.now(), retry_after_s=retry_after_s)
+        except CircuitOpen as error:
+            lifetime.failed(fetch, now=self._clock.now(), retry_after_s=error.retry_in_s)
+        except NotSent:
+            # It queued for all its time: back into the queue at once. It was turned away (a disk that saves no nonces,
+            # a full queue): that will not be better in this instant.
+            now = self._clock.now()
+            queued = now >= fetch.asked_at + self._settings.fetch_timeout_s
+            lifetime.failed(fetch, now=now, retry_after_s=0.0 if queued else None)
         except AuthRejected as error:
             if isinstance(error, SessionRejected):
                 lifetime.failed(fetch, now=self._clock.now())
