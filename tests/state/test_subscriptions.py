@@ -133,20 +133,35 @@ def test_every_connection_asks_in_order_of_priority_then_of_wanting() -> None:
         subs.disconnected(now=start + 50.0)
 
 
-def test_symbols_with_open_orders_come_first_within_their_channel_on_every_connection() -> None:
+def test_books_of_symbols_with_open_orders_come_before_all_other_market_data_on_every_connection() -> None:
     orders: list[str] = ["C/USD"]
     subscriptions = Subscriptions(SubscriptionSettings(symbols_per_request=1), lambda: orders)
+    subscriptions.want(SubscriptionKey("instrument"), now=0.0)
     for symbol in ("A/USD", "B/USD", "C/USD"):
         subscriptions.want(SubscriptionKey("book", symbol, depth=10), now=0.0)
         subscriptions.want(SubscriptionKey("ticker", symbol), now=0.0)
     subscriptions.connected(now=0.0)
-    asked = [(r.channel, r.symbols[0][0]) for n in range(8) for r in subscriptions.due(now=n * 0.5)]
-    assert asked == [(channel, symbol) for channel in ("ticker", "book") for symbol in "CAB"]
+    asked = [(r.channel, r.symbols[0][0]) for n in range(8) for r in subscriptions.due(now=n * 0.5) if r.symbols]
+    assert asked == [("book", "C"), *(("ticker", symbol) for symbol in "CAB"), ("book", "A"), ("book", "B")]
     orders[:] = ["B/USD"]
     subscriptions.disconnected(now=10.0)
     subscriptions.connected(now=10.0)
-    again = [(r.channel, r.symbols[0][0]) for n in range(8) for r in subscriptions.due(now=10.0 + n * 0.5)]
-    assert [symbol for channel, symbol in again if channel == "book"] == ["B", "A", "C"]
+    again = [(r.channel, *r.symbols) for n in range(8) for r in subscriptions.due(now=10.0 + n * 0.5)]
+    assert again[:3] == [("instrument",), ("book", "B/USD"), ("ticker", "B/USD")]
+    assert again[-2:] == [("book", "A/USD"), ("book", "C/USD")]
+
+
+def test_a_book_that_goes_ahead_takes_no_other_with_it() -> None:
+    subscriptions = Subscriptions(SETTINGS, lambda: ["C/USD"])
+    for symbol in ("A/USD", "B/USD", "C/USD"):
+        subscriptions.want(SubscriptionKey("book", symbol, depth=10), now=0.0)
+        subscriptions.want(SubscriptionKey("ticker", symbol), now=0.0)
+    subscriptions.connected(now=0.0)
+    assert [(r.channel, r.symbols) for r in subscriptions.due(now=0.0)] == [
+        ("book", ("C/USD",)),
+        ("ticker", ("C/USD", "A/USD", "B/USD")),
+        ("book", ("A/USD", "B/USD")),
+    ]
 
 
 def test_the_order_of_channels_can_be_configured() -> None:

@@ -15,7 +15,7 @@ UNCERTAIN is asked again when wanted and unsubscribed when not: both are right w
 resubscribed by unsubscribing a key that is still wanted.
 
 Requests go out by priority of the channel, then urgent symbols first, then in the order in which the keys were wanted;
-several symbols share one.
+several symbols share one. Books of urgent symbols go before all other market data.
 Each symbol has its own reply (docs "Subscribe"), so a burst that is refused in part is repaired in part.
 """
 
@@ -116,7 +116,7 @@ class Subscriptions:
 
         Args:
             settings: paces and patience.
-            urgent: names the symbols that come first within their channel: those with open orders (I-27).
+            urgent: names the symbols that come first: those with open orders (I-27).
             is_away: whether the venue is away on purpose: what it refuses or leaves unanswered then does not count.
         """
         self._settings = settings
@@ -283,10 +283,15 @@ class Subscriptions:
         """Group what is due into requests: first what is wanted, by rank, then what nobody wants any more."""
         groups: dict[tuple[str, object], list[_Entry]] = {}
         urgent = self._urgent()
+        front = min((entry.rank[0] for entry in self._active.values() if entry.key.symbol is not None), default=0)
 
-        def turn(entry: _Entry) -> tuple[bool, int, bool, int]:
+        def goes_ahead(entry: _Entry) -> bool:
+            return entry.key.channel == "book" and entry.key.symbol in urgent
+
+        def turn(entry: _Entry) -> tuple[bool, int, bool, bool, int]:
             channel, place = entry.rank
-            return not entry.wanted, channel, entry.key.symbol not in urgent, place
+            ahead = goes_ahead(entry)
+            return not entry.wanted, front if ahead else channel, not ahead, entry.key.symbol not in urgent, place
 
         for entry in sorted(self._active.values(), key=turn):
             method = entry.method()
@@ -295,7 +300,7 @@ class Subscriptions:
             if method == "subscribe" and self._rivals(entry):
                 continue  # their messages could not be told apart: it is their turn to leave first
             key = entry.key
-            same_request = (entry.wanted, attrs.evolve(key, symbol=None), key.symbol is None)
+            same_request = (entry.wanted, goes_ahead(entry), attrs.evolve(key, symbol=None), key.symbol is None)
             groups.setdefault((method, same_request), []).append(entry)
         size = self._settings.symbols_per_request
         for (method, _), entries in groups.items():
