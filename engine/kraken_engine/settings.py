@@ -164,6 +164,8 @@ class SubscriptionSettings:
     retries: int = attrs.field(default=5, validator=at_least_0)
     """Retries per (channel, symbol) before it is reported refused; renewed on every new connection."""
     retry_pause_s: float = attrs.field(default=1.0, validator=positive)
+    rest_s: float = attrs.field(default=60.0, validator=positive)
+    """Time between two attempts once the retries are used up, unless the venue's words were final."""
     grace_s: float = attrs.field(default=5.0, validator=not_negative)
     """How long a symbol nobody listens to any more stays subscribed."""
     resync_window_s: float = attrs.field(default=60.0, validator=positive)

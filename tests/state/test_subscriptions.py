@@ -235,7 +235,7 @@ def test_a_refused_symbol_is_asked_for_again_after_a_pause_while_the_others_go_o
     assert (subs.status(BOOK), subs.error(BOOK)) == (SubscriptionStatus.ACKED, None)
 
 
-def test_the_budget_of_retries_ends_in_a_final_refusal_and_silence() -> None:
+def test_the_budget_of_retries_ends_in_a_final_refusal_and_rest() -> None:
     subs, now, finals = connected(BOOK), 0.0, []
     for _ in range(3):
         (notice,) = subs.ack(no(only(subs.due(now=now))), now=now)
@@ -243,7 +243,24 @@ def test_the_budget_of_retries_ends_in_a_final_refusal_and_silence() -> None:
         finals.append(notice.final)
         now += 1.0
     assert finals == [False, False, True]
-    assert (subs.due(now=1000.0), subs.next_due(now=1000.0)) == ([], None)
+    rested = now - 1.0 + SETTINGS.rest_s
+    assert (subs.due(now=rested - 0.1), subs.next_due(now=rested - 0.1)) == ([], rested)
+    assert subs.ack(no(only(subs.due(now=rested))), now=rested) == [], "it has been told"
+    assert subs.due(now=rested + SETTINGS.rest_s - 0.1) == []
+    subs.ack(yes(only(subs.due(now=rested + SETTINGS.rest_s))), now=rested + SETTINGS.rest_s)
+    assert subs.status(BOOK) is SubscriptionStatus.ACKED
+    assert subs.error(BOOK) is None
+
+
+def test_a_key_that_rests_is_asked_for_at_once_when_somebody_misses_it() -> None:
+    subs = connected(BOOK)
+    asked = drain(subs, 0.0, until=14.0)
+    assert [t for t, _ in asked] == [0.0, 5.0, 10.0]
+    assert subs.due(now=15.0) == []
+    assert subs.resubscribe(BOOK, now=20.0)
+    assert subs.next_due(now=20.0) == 20.0
+    subs.ack(yes(only(subs.due(now=20.0))), now=20.0)
+    assert subs.status(BOOK) is SubscriptionStatus.ACKED
 
 
 def test_the_budget_counts_failures_in_a_row() -> None:
@@ -312,7 +329,7 @@ def test_a_venue_that_keeps_saying_already_subscribed_and_sends_nothing_is_not_a
         for request in subs.due(now=float(second)):
             asked += 1
             told += subs.ack(no(request, "Already subscribed"), now=float(second))
-    assert 2 <= asked <= 2 * (SETTINGS.retries + 1)
+    assert 2 <= asked <= 2 * (SETTINGS.retries + 1) + 200 / SETTINGS.rest_s
     (refusal,) = told
     assert refusal.final
     assert refusal.error == "Already subscribed, but no data came of it"
@@ -350,7 +367,7 @@ def test_a_burst_refused_in_part_for_its_rate_is_repaired_at_half_the_pace() -> 
 
 def test_silence_is_asked_again_within_the_budget_and_then_reported() -> None:
     subs = connected(BOOK)
-    asked = drain(subs, 0.0, until=100.0)
+    asked = drain(subs, 0.0, until=50.0)
     assert [t for t, _ in asked] == [0.0, 5.0, 10.0]
     notices = subs.take_notices()
     assert [(n.error, n.final) for n in notices if isinstance(n, Refused)] == [

@@ -304,7 +304,11 @@ class Resync(Notice):
 
 @attrs.frozen(kw_only=True)
 class Refused(Notice):
-    """The venue refused a subscription, in its own words, or never answered; ``final`` when no retry follows."""
+    """The venue refused a subscription, in its own words, or never answered.
+
+    ``final`` when retries have come to an end: for good, or, where time may help, but for one now and then of which
+    only the success is told.
+    """
 
     channel: str
     symbol: str | None

@@ -12,9 +12,10 @@ from typing import Any
 import attrs
 
 from kraken_engine.codec.venue_errors import RetryClass, classify
+from kraken_engine.codec.ws_v2 import Ack
 from kraken_engine.errors import RateLimited, SessionRejected
 
-__all__ = ["Refusal", "Request", "SubscriptionKey", "request_for"]
+__all__ = ["Refusal", "Request", "SubscriptionKey", "request_for", "same_parameters"]
 
 
 @attrs.frozen
@@ -56,6 +57,18 @@ def request_for(method: str, keys: Sequence[SubscriptionKey], req_id: int) -> Re
     if method == "subscribe" and key.channel in _SNAPSHOT_ON_REQUEST:
         params["snapshot"] = True
     return Request(method=method, channel=key.channel, symbols=symbols, params=params, req_id=req_id)
+
+
+def same_parameters(ack: Ack, key: SubscriptionKey) -> bool:
+    """Return whether a reply may be about ``key``, as far as it repeats the parameters."""
+    return all(
+        echoed is None or asked is None or echoed == asked
+        for echoed, asked in (
+            (ack.depth, key.depth),
+            (ack.interval, key.interval),
+            (ack.event_trigger, key.trigger),
+        )
+    )
 
 
 class Refusal(enum.Enum):

@@ -17,6 +17,9 @@ resubscribed by unsubscribing a key that is still wanted.
 Requests go out by priority of the channel, then urgent symbols first, then in the order in which the keys were wanted;
 several symbols share one. Books of urgent symbols go before all other market data.
 Each symbol has its own reply (docs "Subscribe"), so a burst that is refused in part is repaired in part.
+
+A key whose retries are used up is reported, and then rests: it is asked for once a minute, for what the venue could not
+do then it may do now. Only a refusal that says that asking again cannot help is the end.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from kraken_engine.codec.ws_v2 import Ack
 from kraken_engine.config import SubscriptionSettings
 from kraken_engine.control.request_pace import RequestPace
 from kraken_engine.normalise.events import Notice, Refused
-from kraken_engine.state.subscription_requests import Refusal, Request, SubscriptionKey, request_for
+from kraken_engine.state.subscription_requests import Refusal, Request, SubscriptionKey, request_for, same_parameters
 
 __all__ = ["Request", "SubscriptionKey", "SubscriptionStatus", "Subscriptions"]
 
@@ -46,7 +49,7 @@ class SubscriptionStatus(enum.Enum):
     LIVE = "live"
     """Confirmed, and data has come."""
     REFUSED = "refused"
-    """The venue said no, or nothing; asked for again unless that was final."""
+    """The venue said no, or nothing; asked for again unless its words were final."""
     LEAVING = "leaving"
     """An unsubscribe is in flight, to get a new snapshot or because nobody wants the key."""
 
@@ -86,6 +89,9 @@ class _Entry:
     """Method of the latest request."""
     failures: int = 0
     final: bool = False
+    """The venue's words leave no hope."""
+    rests: bool = False
+    """The retries are used up: it is asked for now and then, and reported no more."""
     error: str | None = None
 
     def method(self) -> str | None:
@@ -146,8 +152,9 @@ class Subscriptions:
             rank = (self._settings.priorities.get(key.channel, _LAST), next(self._ranks))
             entry = self._entries[key] = _Entry(key, rank)
             self._by_stream.setdefault((key.channel, key.symbol), []).append(entry)
-        if entry.final or not entry.wanted:
-            entry.final, entry.failures, entry.not_before = False, 0, now
+        if entry.final or entry.rests or not entry.wanted:
+            entry.final = entry.rests = False
+            entry.failures, entry.not_before = 0, now
         entry.wanted = True
         self._settle(entry)
         for rival in self._rivals(entry):
@@ -158,7 +165,7 @@ class Subscriptions:
         entry = self._entries.get(key)
         if entry is None or not entry.wanted:
             return
-        entry.wanted = entry.renew = False
+        entry.wanted = entry.renew = entry.rests = False
         awaited = any(entry in self._rivals(other) for other in self._of_stream(key) if other.wanted)
         entry.not_before = now if awaited else now + self._settings.grace_s
         entry.failures = 0
@@ -168,10 +175,16 @@ class Subscriptions:
         """Unsubscribe and subscribe ``key`` again, for a new snapshot.
 
         Returns:
-            False when there is nothing to do: unknown or unwanted, or a new snapshot is on its way already.
+            False when there is nothing to do: unknown or unwanted, or a new snapshot is on its way already, as far as
+            the venue allows.
         """
         entry = self._entries.get(key)
-        if entry is None or not entry.wanted or entry.renew or entry.phase not in (_Phase.PRESENT, _Phase.UNCERTAIN):
+        if entry is None or not entry.wanted or entry.renew:
+            return False
+        if entry.rests and entry.phase in (_Phase.ABSENT, _Phase.UNCERTAIN):
+            entry.not_before = min(entry.not_before, now)  # somebody misses it, so it rests no longer
+            return True
+        if entry.phase not in (_Phase.PRESENT, _Phase.UNCERTAIN):
             return False
         entry.renew, entry.not_before, entry.failures = True, now, 0
         self._settle(entry)
@@ -349,7 +362,7 @@ class Subscriptions:
             return [e for e in self._active.values() if e.phase in _IN_FLIGHT and _answers(ack, e)]
         if not ack.success or ack.channel is None:
             return []  # a refusal of an earlier try: the later one is still on its way
-        return [e for e in self._by_stream.get((ack.channel, ack.symbol), ()) if _same_parameters(ack, e.key)]
+        return [e for e in self._by_stream.get((ack.channel, ack.symbol), ()) if same_parameters(ack, e.key)]
 
     def _confirmed(self, entry: _Entry, method: str) -> None:
         if method == "subscribe":
@@ -363,7 +376,8 @@ class Subscriptions:
         if method == "subscribe" or not entry.wanted:
             entry.failures = 0
         entry.final, entry.error = False, None
-        if entry.wanted:
+        entry.rests = entry.rests and method == "unsubscribe" and entry.wanted
+        if entry.wanted and not entry.rests:
             entry.not_before = 0.0
 
     def _outdated(self, entry: _Entry, method: str) -> None:
@@ -392,7 +406,7 @@ class Subscriptions:
         failures, silent = entry.failures + 1, entry.wanted and not entry.live
         if silent and failures > self._settings.retries:
             self._land(entry, _Phase.UNCERTAIN)
-            return self._failed(entry, f"{error}, but no data came of it", now, now, final=True)
+            return self._failed(entry, f"{error}, but no data came of it", now, now, final=False)
         self._confirmed(entry, "subscribe")
         if silent:
             entry.failures, entry.renew = failures, True
@@ -428,10 +442,15 @@ class Subscriptions:
             entry.not_before = now + self._settings.ack_timeout_s
             return []
         entry.failures += 1
-        entry.not_before = retry_at
-        entry.final = final or entry.failures > self._settings.retries
+        entry.not_before, entry.final = retry_at, final
+        was_resting, entry.rests = entry.rests, not final and entry.failures > self._settings.retries
+        if entry.rests:
+            entry.not_before = max(retry_at, now + self._settings.rest_s)
+            if was_resting:
+                return []
+        given_up = entry.final or entry.rests
         key = entry.key
-        return [Refused(at_s=now, channel=key.channel, symbol=key.symbol, error=error, final=entry.final)]
+        return [Refused(at_s=now, channel=key.channel, symbol=key.symbol, error=error, final=given_up)]
 
     def _leaving_failed(self, entry: _Entry, retry_at: float) -> None:
         """Count an unsubscribe that came to nothing; give up in the end."""
@@ -475,7 +494,7 @@ class Subscriptions:
         self._in_flight.clear()
         for entry in list(self._entries.values()):
             entry.phase = entry.before = _Phase.ABSENT
-            entry.live = entry.renew = entry.final = False
+            entry.live = entry.renew = entry.final = entry.rests = False
             entry.failures, entry.error, entry.not_before = 0, None, now
             self._settle(entry)
 
@@ -491,15 +510,4 @@ def _answers(ack: Ack, entry: _Entry) -> bool:
         return False
     if ack.symbol != key.symbol and (ack.success or ack.symbol is not None):
         return False
-    return ack.channel in (None, key.channel) and _same_parameters(ack, key)
-
-
-def _same_parameters(ack: Ack, key: SubscriptionKey) -> bool:
-    return all(
-        echoed is None or asked is None or echoed == asked
-        for echoed, asked in (
-            (ack.depth, key.depth),
-            (ack.interval, key.interval),
-            (ack.event_trigger, key.trigger),
-        )
-    )
+    return ack.channel in (None, key.channel) and same_parameters(ack, key)
