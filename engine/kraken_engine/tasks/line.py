@@ -29,7 +29,7 @@ from kraken_engine.state.channel_view import ChannelView, Outcome, Restore
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.junk import Lost
 from kraken_engine.state.outlet import Outlet
-from kraken_engine.state.subscriptions import Request, SubscriptionKey, Subscriptions
+from kraken_engine.state.subscriptions import Request, SubscriptionKey, Subscriptions, SubscriptionStatus
 from kraken_engine.tasks.line_statistics import LineCounters, LineStatistics
 from kraken_engine.wire.dial import AddressCache
 from kraken_engine.wire.endpoints import Endpoint
@@ -133,6 +133,8 @@ class Line(abc.ABC):
     """The last answer of the name service, used once when it fails."""
     _wanted: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
     _fed: dict[StreamKey, SubscriptionKey] = attrs.field(factory=dict[StreamKey, SubscriptionKey], init=False)
+    _dropped: dict[StreamKey, None] = attrs.field(factory=dict[StreamKey, None], init=False)
+    """Of the fed streams those that are not wanted any more."""
     _port: Port | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -205,9 +207,12 @@ class Line(abc.ABC):
 
     def want(self, key: StreamKey, subscription: SubscriptionKey) -> None:
         """Subscribe to a stream, now or as soon as there is a connection."""
+        was_wanted = key in self._wanted
         self._wanted[key] = subscription
+        self._dropped.pop(key, None)
         before = self._fed.get(key)
-        if before != subscription:
+        leaves = not was_wanted and self.subscriptions.status(subscription) is SubscriptionStatus.LEAVING
+        if before != subscription or leaves:
             if before is not None:
                 # What is shown is not kept up to date any more, and whatever ends this wait has to tell the readers.
                 self.outlet.lose(key, "the subscription changes", now=self.now())
@@ -220,8 +225,16 @@ class Line(abc.ABC):
     def drop(self, key: StreamKey, subscription: SubscriptionKey) -> None:
         """Give up a subscription; the venue is told after the grace period."""
         self._wanted.pop(key, None)
+        if key in self._fed:
+            self._dropped[key] = None
         self.subscriptions.drop(subscription, now=self.now())
         self._poke()
+
+    def supersede(self, key: StreamKey, subscription: SubscriptionKey) -> None:
+        """Other lines bring a stream by ``subscription`` now: end what is fed here, if it is by another one."""
+        if key not in self._wanted and self._fed.get(key, subscription) != subscription:
+            self.outlet.lose(key, "the subscription changes", now=self.now())
+            self._retire(key)
 
     def wanted(self) -> dict[StreamKey, SubscriptionKey]:
         """Return the streams this line is to feed, and the subscription of each."""
@@ -235,18 +248,22 @@ class Line(abc.ABC):
         """Return those of :meth:`stream_keys` that are of one channel."""
         return [key for key, subscription in self._fed.items() if subscription.channel == channel]
 
-    def sent(self, request: Request) -> None:
-        """Take note of a request that left: streams nobody wants any more end with their unsubscription."""
-        if request.method == "unsubscribe":
-            for key, subscription in list(self._fed.items()):
-                if subscription.channel == request.channel and subscription.symbol in request.symbols:
-                    self._retire(key)
+    def sweep(self) -> None:
+        """End the streams nobody wants any more whose unsubscription is on its way, or that the venue never had."""
+        for key in list(self._dropped):
+            if self.subscriptions.status(self._fed[key]) in (None, SubscriptionStatus.LEAVING):
+                self._retire(key)
 
     def _retire(self, key: StreamKey) -> None:
         if key not in self._wanted:
             subscription = self._fed.pop(key)
+            self._dropped.pop(key, None)
             self.views[subscription.channel].drop(key)
             self.outlet.forget(key)
+
+    def _retire_unwanted(self) -> None:
+        for key in self.stream_keys():
+            self._retire(key)
 
     def refresh(self, key: StreamKey) -> None:
         """Let the writer ask for a fresh snapshot of a stream; without a connection, the next one brings it anyway."""
@@ -265,8 +282,7 @@ class Line(abc.ABC):
     def connected(self, port: Port) -> None:
         """A connection is up: everything wanted is due for subscription."""
         self._port = port
-        for key in self.stream_keys():
-            self._retire(key)
+        self._retire_unwanted()
         now = self.now()
         self.backoff.connected(now=now)
         self.kpis.line_up(self.identity, now=now)
@@ -285,8 +301,9 @@ class Line(abc.ABC):
             self.outlet.suspect(key, why, now=now)
 
     def disconnected(self, why: str) -> None:
-        """The connection is gone, and with it everything that was current through it."""
+        """The connection is gone, or there was none to be had: nothing is current through it."""
         self._port = None
+        self._retire_unwanted()  # symbols come and go even while the line cannot connect for hours
         now, why = self.now(), self.modes.blame(why)
         self.subscriptions.disconnected(now=now)
         self.kpis.line_down(self.identity, now=now)
@@ -302,8 +319,7 @@ class Line(abc.ABC):
         """Another line takes this one's place: nothing is fed from here any more. The connection has ended before."""
         self.disconnected(why)
         self._wanted.clear()
-        for key in self.stream_keys():
-            self._retire(key)
+        self._retire_unwanted()
 
     # -- what the reader and the channel tasks report
 
@@ -361,8 +377,8 @@ class Line(abc.ABC):
             key
             for key, subscription in self._wanted.items()
             if isinstance(notice, Refused)
-            and subscription.channel == notice.channel
-            and subscription.symbol == notice.symbol
+            and (subscription.channel, subscription.symbol) == (notice.channel, notice.symbol)
+            and self.subscriptions.error(subscription) is not None  # candles of other intervals are well
         ]
         for key in concerned:
             self.outlet.publish(key, notice)

@@ -250,7 +250,7 @@ async def _run_writer(session: Session, websocket: WebSocket) -> None:
             for request in line.subscriptions.due(now=line.now()):
                 await websocket.send(line.encode(request))
                 session.liveness.sent(now=line.now())
-                line.sent(request)
+            line.sweep()
             for notice in line.subscriptions.take_notices():
                 line.tell(notice)
             line.outlet.flush()
