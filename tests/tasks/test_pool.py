@@ -308,3 +308,25 @@ def test_lines_are_replaced_before_a_maintenance_that_would_end_them() -> None:
         reader.check_complete()
 
     in_world(scenario)
+
+
+@pytest.mark.parametrize(("connections", "redundancy"), [(3, 1), (4, 2)])
+def test_a_deeper_book_on_other_lines_is_not_mixed_with_the_one_before(connections: int, redundancy: int) -> None:
+    pool = PoolSettings(max_connections=connections, redundancy=redundancy)
+    settings = WorldSettings(symbols=2, rate=20.0, config=Config(pool=pool))
+
+    async def main() -> None:
+        async with open_world(1, settings) as world, world.open_market() as market:
+            symbol = world.exchange.symbols[0]
+            async with market.feed.subscribe(Book(symbol), on_full=Bounded()) as shallow:
+                await trio.sleep(5)
+                await shallow.take_batch(1000, 0.0)
+                async with market.feed.subscribe(Book(symbol, 25), on_full=Bounded()) as deep:
+                    await trio.sleep(10)
+                    got = await deep.take_batch(1000, 0.0)
+                    books = [event.book.depth for event in got if isinstance(event, BookUpdate)]
+                    assert set(books[1:]) == {25}, "the first is what was shown at that moment"
+                told = await shallow.take_batch(1000, 0.0)
+                assert [type(event) for event in told if isinstance(event, (Stale, Live))] == [Stale, Live]
+
+    run(1, main, horizon_s=100)

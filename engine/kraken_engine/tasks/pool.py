@@ -123,6 +123,9 @@ class Pool:
         for name in self._placement.place(key, everywhere=key == INSTRUMENTS):
             for line in self._places[name].lines():
                 self._want(line, key, subscription)
+        for place in self._places.values():
+            for line in place.lines():
+                line.supersede(key, subscription)  # a book of another depth would get among these for a while
 
     def drop(self, key: StreamKey, subscription: SubscriptionKey) -> None:
         """Give up a stream."""
