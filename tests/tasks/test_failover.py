@@ -313,3 +313,35 @@ def test_maintenance_is_waited_out_with_questions_about_the_state_alone() -> Non
 def test_prices_of_one_venue_never_stand_in_for_those_of_another(public: str, rest: str, fits: bool) -> None:
     config = Config(public_url=public)
     assert has_rest(attrs.evolve(config, rest=attrs.evolve(config.rest, base_url=rest))) is fits
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_a_quiet_market_comes_back_from_the_backup_without_waiting_for_news(connections: int) -> None:
+    config = Config(pool=PoolSettings(max_connections=connections))
+
+    async def play(scene: Scene) -> None:
+        scene.cut()
+        await trio.sleep(20)
+        for kind in (BookUpdate, TickerUpdate):
+            assert scene.values(kind)[-1][1].source is REST
+        scene.mend()
+        await trio.sleep(60)
+        assert all(scene.market.failover.source(topic) is Feeder.PRIMARY for topic in scene.topics)
+        for kind in (BookUpdate, TickerUpdate):
+            assert scene.values(kind)[-1][1].source is WS, kind
+        assert_honest(scene)
+
+    in_scene(play, WorldSettings(symbols=1, rate=0.0005, backup=True, config=config))
+
+
+def test_a_symbol_that_nobody_has_does_not_end_the_watch_over_the_others() -> None:
+    async def play(scene: Scene) -> None:
+        async with scene.market.feed.subscribe(Book("NO/SUCH")):
+            await trio.sleep(30)
+            silence = scene.world.exchange.faults.silence
+            silence(now=scene.now(), seconds=300, symbol=scene.world.exchange.symbols[0], channel="book", kind="data")
+            muted = scene.now()
+            await trio.sleep(15)
+            assert [event.channel for at, event in scene.told if isinstance(event, Stale) and at > muted] == ["book"]
+
+    in_scene(play)

@@ -37,6 +37,7 @@ from kraken_engine import (
 from kraken_engine.config import PoolSettings
 from kraken_engine.errors import LineError
 from kraken_engine.sim.deterministic import run
+from kraken_engine.sim.network import Dialing
 from kraken_engine.sim.world import World, WorldSettings, open_world
 
 TWO_LINES = WorldSettings(symbols=3, rate=15.0, config=Config())
@@ -330,3 +331,23 @@ def test_a_deeper_book_on_other_lines_is_not_mixed_with_the_one_before(connectio
                 assert [type(event) for event in told if isinstance(event, (Stale, Live))] == [Stale, Live]
 
     run(1, main, horizon_s=100)
+
+
+@pytest.mark.parametrize("channel", ["book", "ticker", "trade"])
+def test_a_mute_subscription_is_not_what_readers_are_left_with_when_the_other_line_ends(channel: str) -> None:
+    async def scenario(world: World, market: Market, reader: Reader) -> None:
+        symbol, (mute, _) = world.exchange.symbols[0], world.exchange.sessions
+        _, other = world.engine_links()
+        world.exchange.faults.silence(
+            now=trio.current_time(), seconds=300, symbol=symbol, channel=channel, session_id=mute
+        )
+        await trio.sleep(10)
+        assert reader.interruptions() == []
+        world.network.set_dialing(world.venue_address, Dialing.REFUSE)
+        other.reset()
+        await trio.sleep(1)
+        assert list(world.exchange.sessions) == [mute]
+        (stale,) = reader.interruptions()
+        assert (stale.channel, stale.symbol) == (channel, symbol)
+
+    in_world(scenario)

@@ -62,6 +62,8 @@ class Stream:
     """Since when the shown book is crossed."""
     waits: bool = False
     """Whether some line is early."""
+    again_s: float | None = None
+    """Since when readers are owed the shown state once more, as soon as a line brings it anew."""
 
     def goes_on(self, member: Member) -> bool:
         """Return whether what this line brings next follows what was shown last."""

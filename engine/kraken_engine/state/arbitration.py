@@ -92,6 +92,14 @@ class Arbiter:
         stream = self._streams.get(key)
         return {} if stream is None else {member.name: feed.live for member, feed in stream.feeds.items()}
 
+    def show_again(self, key: StreamKey, *, now: float) -> None:
+        """Show the next state that a line brings after ``now``, even if it is the one that is shown."""
+        stream = self._streams.get(key)
+        if stream is not None:
+            stream.again_s = now
+            for member in stream.feeds:
+                member.speak_up(key, loud=True)
+
     def announce(self, notice: Notice) -> None:
         """Publish what a line says of no single stream; the venue's state is told when it changes."""
         if isinstance(notice, VenueStatus):
@@ -197,6 +205,8 @@ class Arbiter:
         if stream.told is not Told.LIVE:
             # Nobody is trusted any more but this line; and the shown state itself is worth another look.
             return same(last, event) or not any(same(shown, event) for shown in stream.shown)
+        if stream.again_s is not None and event.received_s > stream.again_s and same(last, event):
+            return True
         if stream.origin_of(member) is stream.origin:
             return not identical(last, event)
         if any(same(shown, event) for shown in stream.shown):
@@ -227,6 +237,10 @@ class Arbiter:
         feed.went_back = False
         if stream.told is not Told.LIVE:
             self._tell_live(stream, feed, event.received_s)
+        if stream.again_s is not None and event.received_s > stream.again_s:
+            stream.again_s = None
+            for one, its in stream.feeds.items():
+                one.speak_up(key, loud=not its.live)
         self.readers.publish(key, event)
 
     def _is_crossed_too_long(self, stream: Stream, feed: Feed, event: BookUpdate) -> bool:

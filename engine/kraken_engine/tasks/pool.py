@@ -139,7 +139,9 @@ class Pool:
         return max((line.last_frame_s for line in lines), default=-math.inf)
 
     def refresh(self, key: StreamKey) -> None:
-        """Ask for a fresh snapshot of a stream, on every line that carries it."""
+        """Ask for a fresh snapshot of a stream, on every line that carries it; readers are shown one in any case."""
+        if self.arbiter is not None:
+            self.arbiter.show_again(key, now=self._runtime.clock.now())
         for place in self._places.values():
             for line in place.lines():
                 line.refresh(key)
@@ -259,6 +261,7 @@ class Pool:
 
     def _heal(self, mute: Mute, now: float) -> None:
         place, key = self._places[mute.line], mute.key
+        place.line.outlet.lose(key, mute.why, now=now)  # readers must not be left with it when the other line ends
         remedy = mute.remedy
         if remedy is Remedy.REPLACE:
             place.line.replace_connection(mute.why)
