@@ -143,9 +143,11 @@ class Continuity:
         """Return what the lines show of streams that are live and have said nothing for so long.
 
         None at all while something is lost, or the venue is away: REST has better to do then, or nothing to say. Nor
-        those of which the state of the venue, or of their market, lets nothing be expected: they are silent by right.
+        those of which the state of the venue, or of their market, lets nothing be expected: they are silent by
+        right. What REST refuses anyway keeps it from nothing.
         """
-        if self.modes.away is not None or self.watchdog.next_due < math.inf or self.watchdog.on_backup():
+        busy = any(key not in self._refused for key in self.watchdog.on_backup())
+        if self.modes.away is not None or self.watchdog.next_due < math.inf or busy:
             return {}
         now, quiet = self.clock.now(), dict[StreamKey, MarketEvent]()
         for key in self._wanted:
