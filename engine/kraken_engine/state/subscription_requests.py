@@ -15,7 +15,7 @@ from kraken_engine.codec.venue_errors import RetryClass, classify
 from kraken_engine.codec.ws_v2 import Ack
 from kraken_engine.errors import RateLimited, SessionRejected
 
-__all__ = ["Refusal", "Request", "SubscriptionKey", "request_for", "same_parameters"]
+__all__ = ["Refusal", "Request", "SubscriptionKey", "SubscriptionStatus", "request_for", "same_parameters"]
 
 
 @attrs.frozen
@@ -28,6 +28,21 @@ class SubscriptionKey:
     interval: int | None = None
     trigger: str | None = None
     """``event_trigger`` of the ticker: ``trades`` or ``bbo``."""
+
+
+class SubscriptionStatus(enum.Enum):
+    """How far a subscription has come."""
+
+    WANTED = "wanted"
+    """To be asked for: no connection yet, or waiting for its turn."""
+    REQUESTED = "requested"
+    ACKED = "acked"
+    LIVE = "live"
+    """Confirmed, and data has come."""
+    REFUSED = "refused"
+    """The venue said no, or nothing; asked for again unless its words were final."""
+    LEAVING = "leaving"
+    """An unsubscribe is in flight, to get a new snapshot or because nobody wants the key."""
 
 
 @attrs.frozen(kw_only=True)

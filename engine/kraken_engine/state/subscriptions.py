@@ -34,24 +34,16 @@ from kraken_engine.codec.ws_v2 import Ack
 from kraken_engine.config import SubscriptionSettings
 from kraken_engine.control.request_pace import RequestPace
 from kraken_engine.normalise.events import Notice, Refused
-from kraken_engine.state.subscription_requests import Refusal, Request, SubscriptionKey, request_for, same_parameters
+from kraken_engine.state.subscription_requests import (
+    Refusal,
+    Request,
+    SubscriptionKey,
+    SubscriptionStatus,
+    request_for,
+    same_parameters,
+)
 
 __all__ = ["Request", "SubscriptionKey", "SubscriptionStatus", "Subscriptions"]
-
-
-class SubscriptionStatus(enum.Enum):
-    """How far a subscription has come."""
-
-    WANTED = "wanted"
-    """To be asked for: no connection yet, or waiting for its turn."""
-    REQUESTED = "requested"
-    ACKED = "acked"
-    LIVE = "live"
-    """Confirmed, and data has come."""
-    REFUSED = "refused"
-    """The venue said no, or nothing; asked for again unless its words were final."""
-    LEAVING = "leaving"
-    """An unsubscribe is in flight, to get a new snapshot or because nobody wants the key."""
 
 
 class _Phase(enum.Enum):
@@ -175,8 +167,7 @@ class Subscriptions:
         """Unsubscribe and subscribe ``key`` again, for a new snapshot.
 
         Returns:
-            False when there is nothing to do: unknown or unwanted, or a new snapshot is on its way already, as far as
-            the venue allows.
+            False when there is nothing to do: unknown or unwanted, or a new snapshot is on its way already.
         """
         entry = self._entries.get(key)
         if entry is None or not entry.wanted or entry.renew:
@@ -283,8 +274,7 @@ class Subscriptions:
 
     def error(self, key: SubscriptionKey) -> str | None:
         """Return the venue's last refusal of ``key``, until it is confirmed."""
-        entry = self._entries.get(key)
-        return None if entry is None else entry.error
+        return self._entries[key].error if key in self._entries else None
 
     def wanted(self) -> list[SubscriptionKey]:
         """Return the wanted keys, in the order in which they are asked for."""
@@ -302,8 +292,7 @@ class Subscriptions:
             return entry.key.channel == "book" and entry.key.symbol in urgent
 
         def turn(entry: _Entry) -> tuple[bool, int, bool, bool, int]:
-            channel, place = entry.rank
-            ahead = goes_ahead(entry)
+            (channel, place), ahead = entry.rank, goes_ahead(entry)
             return not entry.wanted, front if ahead else channel, not ahead, entry.key.symbol not in urgent, place
 
         for entry in sorted(self._active.values(), key=turn):
@@ -442,15 +431,13 @@ class Subscriptions:
             entry.not_before = now + self._settings.ack_timeout_s
             return []
         entry.failures += 1
-        entry.not_before, entry.final = retry_at, final
-        was_resting, entry.rests = entry.rests, not final and entry.failures > self._settings.retries
-        if entry.rests:
-            entry.not_before = max(retry_at, now + self._settings.rest_s)
-            if was_resting:
-                return []
-        given_up = entry.final or entry.rests
-        key = entry.key
-        return [Refused(at_s=now, channel=key.channel, symbol=key.symbol, error=error, final=given_up)]
+        was_told, entry.final = entry.rests, final
+        entry.rests = not final and entry.failures > self._settings.retries
+        entry.not_before = max(retry_at, now + self._settings.rest_s) if entry.rests else retry_at
+        if entry.rests and was_told:
+            return []
+        key, final = entry.key, final or entry.rests
+        return [Refused(at_s=now, channel=key.channel, symbol=key.symbol, error=error, final=final)]
 
     def _leaving_failed(self, entry: _Entry, retry_at: float) -> None:
         """Count an unsubscribe that came to nothing; give up in the end."""
