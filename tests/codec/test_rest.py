@@ -148,6 +148,16 @@ def test_a_token_in_the_wrong_place_is_not_shown_either() -> None:
     assert "nmc39" not in str(caught.value)
 
 
+def test_what_a_position_has_earned_comes_with_its_sign() -> None:
+    row = dict.fromkeys(("time", "cost", "fee", "vol", "vol_closed", "margin"), "1")
+    row |= {"ordertxid": "O", "pair": "XXBTZUSD", "type": "buy", "ordertype": "limit"}
+    for text, net in (("+0.0494", "0.0494"), ("-12.5", "-12.5"), ("0", "0")):
+        assert private.decode_positions(_ok({"TP": {**row, "net": text}}))["TP"].net == Decimal(net)
+    for text in ("++1", "+", "+-1", "+ 1"):
+        with pytest.raises(DecodeError):
+            private.decode_positions(_ok({"TP": {**row, "net": text}}))
+
+
 def test_no_open_positions_may_be_an_empty_array() -> None:
     assert private.decode_positions(_ok([])) == {}
     assert private.decode_positions(_ok({})) == {}

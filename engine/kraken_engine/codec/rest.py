@@ -130,6 +130,8 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 def _decode_number(kind: type[Any], token: object) -> Number:
     if kind is not Number:
         raise NotImplementedError(kind)
+    if isinstance(token, str) and token.startswith("+") and token[1:2].isdigit():
+        token = token[1:]  # what a position has earned comes with its sign
     try:
         number = decimal_of(token.encode() if isinstance(token, str) else token, "$")
     except UnicodeEncodeError:
