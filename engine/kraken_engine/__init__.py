@@ -64,6 +64,7 @@ from kraken_engine.model import (
     VenueMode,
 )
 from kraken_engine.normalise.account_events import (
+    AccountDiffers,
     AccountGap,
     AccountLive,
     AccountStale,
@@ -111,11 +112,12 @@ from kraken_engine.tasks.account import open_account
 from kraken_engine.tasks.engine import Engine, open_engine
 from kraken_engine.tasks.market import Market, MarketStatistics, open_market
 from kraken_engine.tasks.rest import Rest, open_rest
-from kraken_engine.trading.account import Account, AccountStatistics
+from kraken_engine.trading.account import Account, AccountStatistics, PositionReading
 from kraken_engine.trading.fill_stream import DeliveredFill, FillStream
 
 __all__ = [
     "Account",
+    "AccountDiffers",
     "AccountEvent",
     "AccountGap",
     "AccountLive",
@@ -185,6 +187,7 @@ __all__ = [
     "Orders",
     "Permit",
     "Phase",
+    "PositionReading",
     "PriceLevel",
     "ProtocolError",
     "RateLimited",

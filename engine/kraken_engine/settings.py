@@ -188,6 +188,13 @@ class ReconciliationSettings:
     """Answers that did not add up to one snapshot, before a fresh snapshot is asked for."""
     most_waiting: int = attrs.field(default=10_000, validator=at_least_1)
     """Execution reports that may wait for REST; more, and a fresh snapshot has to do without them."""
+    check_every_s: float = attrs.field(default=60.0, validator=positive)
+    """So often a live account is compared with REST: what it has, what its orders hold, and its positions."""
+    rest_lag_s: float = attrs.field(default=3.0, validator=positive)
+    """How far REST may be behind the private line, and the line behind REST, for a difference to mean nothing yet.
+
+    More than ``liveness.stale_after_s``: a line that is further behind than that is not live.
+    """
 
 
 @attrs.frozen(kw_only=True)

@@ -17,7 +17,8 @@ from kraken_engine.normalise.account_events import BalanceUpdate, Order
 from kraken_engine.normalise.book_view import BookUpdate, BookView
 from kraken_engine.normalise.events import Candle, TickerUpdate, Trade
 from kraken_engine.state.checkpoint import AccountState, EngineState, Restored, decode_state, encode_state
-from kraken_engine.state.positions import Lot, Position
+from kraken_engine.state.position_lots import Lot
+from kraken_engine.state.positions import Position
 
 digits = st.builds(lambda whole, scale: Decimal(whole).scaleb(-scale), st.integers(0, 10**20), st.integers(0, 12))
 tokens = st.one_of(digits.map(lambda number: format(number, "f").encode()), st.integers(0, 10**12))

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import trio
 from tests.rest.harness import Http, TinyVenue, rest_of
-from tests.tasks.test_account import MAIN, in_world
+from tests.tasks.account_world import MAIN, in_world
 from trio.testing import MockClock
 
 from kraken_engine.control.error_actions import ErrorDesk, ErrorKind

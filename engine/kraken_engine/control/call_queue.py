@@ -35,6 +35,8 @@ class Urgency(enum.IntEnum):
     """Market data while the primary source is down."""
     HISTORY = 8
     ADMINISTRATIVE = 9
+    CHECK = 10
+    """Looking whether all is well, while there is no sign that it is not."""
 
 
 @attrs.frozen

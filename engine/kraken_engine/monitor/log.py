@@ -24,6 +24,7 @@ import attrs
 import structlog
 
 from kraken_engine.errors import Stale
+from kraken_engine.normalise.account_events import AccountDiffers
 from kraken_engine.normalise.events import (
     Event,
     LineDown,
@@ -115,13 +116,13 @@ def log_to_standard_error(level: str) -> Generator[None]:
 def log_event(log: structlog.stdlib.BoundLogger, event: Event) -> None:
     """Write a line about ``event`` if it deserves one.
 
-    Lines going down, alarms and refusals are warnings; lines coming up, sources and states of the venue are
-    information; what happens to single symbols is for debugging, and market data is never logged.
+    Lines going down, accounts that differ, alarms and refusals are warnings; lines coming up, sources and states of
+    the venue are information; what happens to single symbols is for debugging, and market data is never logged.
     """
     if isinstance(event, MarketEvent):
         return
     match event:
-        case LineDown() | Refused(final=True) | Resync(alarm=True) | StoreNotice(failing=True):
+        case LineDown() | AccountDiffers() | Refused(final=True) | Resync(alarm=True) | StoreNotice(failing=True):
             log.warning(_name(event), **_fields(event))
         case LineUp() | ModeChanged() | SourceChanged() | StoreNotice() | VenueStatus():
             log.info(_name(event), **_fields(event))

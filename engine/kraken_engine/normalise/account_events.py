@@ -18,9 +18,10 @@ import attrs
 
 from kraken_engine.errors import Stale
 from kraken_engine.model import Liquidity, OrderStatus, OrderType, Side, TimeInForce, minus
-from kraken_engine.normalise.events import AccountEvent, Gap, Live
+from kraken_engine.normalise.events import AccountEvent, Gap, Live, Notice
 
 __all__ = [
+    "AccountDiffers",
     "AccountGap",
     "AccountLive",
     "AccountStale",
@@ -287,6 +288,23 @@ class AccountGap(Gap):
 
     fills: int
     """How many of its fills were missed, and have been told after the fact."""
+
+    @property
+    def account(self) -> str:
+        """Name of the account."""
+        return self.symbol
+
+
+@attrs.frozen(kw_only=True)
+class AccountDiffers(Notice):
+    """REST tells something else of the account in ``symbol`` than its line, even after a fresh snapshot.
+
+    Told once for each difference; the account stays live, for it has what the line says.
+    """
+
+    channel: str
+    symbol: str
+    reason: str
 
     @property
     def account(self) -> str:

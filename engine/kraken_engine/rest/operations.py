@@ -31,6 +31,8 @@ class Group(enum.Enum):
     VALIDATION = "validation"
     RECOVERY = "recovery"
     BACKUP = "backup"
+    CONSISTENCY = "consistency"
+    """Comparing what is known of an account with the venue's word; nobody waits for it."""
     ADMINISTRATIVE = "administrative"
     EMERGENCY = "emergency"
     FAREWELL = "farewell"
@@ -83,6 +85,7 @@ GROUPS: Mapping[Group, tuple[str, ...]] = MappingProxyType(
             "GetWebSocketsToken",
         ),
         Group.BACKUP: ("Ticker", "Depth", "Trades", "OHLC", "Spread"),
+        Group.CONSISTENCY: ("BalanceEx", "OpenPositions"),
         Group.ADMINISTRATIVE: ("WithdrawInfo", "WithdrawMethods", "DepositMethods", "DepositAddresses"),
         Group.EMERGENCY: (*_CANCELS, "AddOrder"),
         Group.FAREWELL: _CANCELS,
@@ -96,6 +99,7 @@ _URGENCY: Mapping[Group, Urgency] = {
     Group.VALIDATION: Urgency.VALIDATION,
     Group.RECOVERY: Urgency.RECOVERY,
     Group.BACKUP: Urgency.BACKUP,
+    Group.CONSISTENCY: Urgency.CHECK,
     Group.ADMINISTRATIVE: Urgency.ADMINISTRATIVE,
     Group.EMERGENCY: Urgency.CANCEL,
     Group.FAREWELL: Urgency.FAREWELL,

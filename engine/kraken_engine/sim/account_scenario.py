@@ -46,6 +46,8 @@ LONGEST_WAIT_S = 1300.0
 SAMPLE_S = 0.25
 STIRS_PER_S = 1.0
 ACCOUNTS = ("main", "second")
+ON_MARGIN = {"main": 0.0, "second": 0.3}
+"""Share of the new orders that are on margin."""
 
 _NETWORK = ("reset_peer", "limit_data", "blackhole", "latency", "slicer", "refuse", "flap")
 """What may happen to the connections themselves, those of accounts and of REST among them."""
@@ -140,7 +142,9 @@ class AccountScenario:
     async def _break_things(self) -> None:
         begin = trio.current_time()
         for name in ACCOUNTS:
-            self.world.exchange.private.operator.stir(name, seconds=self.plan.horizon_s, per_second=STIRS_PER_S)
+            self.world.exchange.private.operator.stir(
+                name, seconds=self.plan.horizon_s, per_second=STIRS_PER_S, margin=ON_MARGIN[name]
+            )
         async with trio.open_nursery() as nursery:
             for fault in self.plan.faults:
                 await trio.sleep_until(begin + fault.at_s)

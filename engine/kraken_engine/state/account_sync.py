@@ -29,6 +29,7 @@ from kraken_engine.errors import DecodeError
 from kraken_engine.model import Instrument, Source
 from kraken_engine.normalise.account import balance_reports, execution_reports
 from kraken_engine.normalise.account_events import (
+    AccountDiffers,
     AccountGap,
     AccountLive,
     AccountStale,
@@ -64,7 +65,7 @@ class Phase(enum.Enum):
 class Tell:
     """Publish this."""
 
-    event: AccountEvent | AccountLive | AccountGap | AccountStale
+    event: AccountEvent | AccountLive | AccountGap | AccountStale | AccountDiffers
 
 
 @attrs.frozen
@@ -108,7 +109,7 @@ class AccountSync:
     settings: ReconciliationSettings = attrs.field(factory=ReconciliationSettings)
     orders: Orders = attrs.field(init=False)
     balances: Balances = attrs.field(init=False)
-    positions: Positions = attrs.field(factory=Positions, init=False)
+    positions: Positions = attrs.field(init=False)
     history: History | None = attrs.field(default=None, init=False)
     """Where the story begins; None: the next snapshot is its beginning."""
     why: str = attrs.field(default="not connected yet", init=False)
@@ -149,6 +150,7 @@ class AccountSync:
     def __attrs_post_init__(self) -> None:
         self.orders = Orders(self.account)
         self.balances = Balances(self.account)
+        self.positions = Positions(self.settings.rest_lag_s)
         self._channels = {channel: _Channel() for channel in CHANNELS}
 
     def restore(self, history: History, *, fills: Iterable[str], until: str | None) -> None:
@@ -450,6 +452,7 @@ class AccountSync:
         if not self._live:
             return []
         self._live = False
+        self.positions.abandon()  # fills may be missing from what its answer is put together with
         self._stale_since, self._stale_why = now, why
         return [Tell(AccountStale(self.account, why, since_s=now))]
 

@@ -18,7 +18,7 @@ from kraken_engine.model import Instrument, Integrity, Side, Source, minus, plus
 from kraken_engine.normalise.account import BalanceReport
 from kraken_engine.normalise.account_events import BalanceUpdate, LedgerEntry, Order
 
-__all__ = ["Balances", "ConsistencyReport", "Difference", "holds"]
+__all__ = ["Balances", "ConsistencyReport", "Difference", "hold_tolerance", "holds"]
 
 _ZERO = Decimal(0)
 
@@ -97,7 +97,7 @@ class Balances:
             total, used = totals.get(asset, (_ZERO, _ZERO))
             if ours.total != total:
                 found.append(Difference(asset=asset, what="total", ours=ours.total, theirs=total))
-            if used is not None and abs(minus(ours.used, used)) > times(_unit(used), Decimal(len(orders))):
+            if used is not None and abs(minus(ours.used, used)) > hold_tolerance(used, len(orders)):
                 found.append(Difference(asset=asset, what="used", ours=ours.used, theirs=used))
         return ConsistencyReport(compared=len(assets), differences=tuple(found), at_s=now)
 
@@ -179,6 +179,11 @@ def holds(orders: Iterable[Order], instruments: Mapping[str, Instrument]) -> dic
         elif order.limit_price is not None:
             held[quote] = plus(held.get(quote, _ZERO), times(remaining, order.limit_price))
     return held
+
+
+def hold_tolerance(used: Decimal, orders: int) -> Decimal:
+    """Return how far what we work out may be from what the venue says is held: it rounds what each order holds."""
+    return times(_unit(used), Decimal(orders))
 
 
 def _unit(number: Decimal) -> Decimal:

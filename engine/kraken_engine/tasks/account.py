@@ -8,6 +8,7 @@
        ├─ private line (supervisor)        connect with a token, run, back off, again
        │  └─ session (per connection)      reader · writer · liveness · executions · balances
        ├─ questions                        asks REST what a gap hides, one at a time
+       ├─ checks                           ask REST for positions, and whether balances are what they seem
        └─ fill journal                     writes fills as they come
 
 Each account has a key, a line, nonces and a breaker of its own: one that cannot log in is no business of another.
@@ -45,6 +46,7 @@ from kraken_engine.state.gap_closure import History
 from kraken_engine.store.api_keys import load_api_key, load_emergency_key
 from kraken_engine.store.database import Store
 from kraken_engine.store.locks import hold_key
+from kraken_engine.tasks.account_checks import AccountChecks
 from kraken_engine.tasks.auth_refresher import open_auth_refresher
 from kraken_engine.tasks.market import Market
 from kraken_engine.tasks.private_line import PrivateLine
@@ -149,6 +151,16 @@ async def open_account(
             wait_for_room=parts.journal.wait_for_room,
         )
         parts.line = line
+        parts.checks = AccountChecks(
+            sync=parts.sync,
+            rest=rest,
+            clock=runtime.clock,
+            instruments=market.instruments,
+            settings=config.reconciliation,
+            act=line.settle_actions,
+            next_live=parts.next_live,
+            wait_live=parts.wait_live,
+        )
         leave = publisher.host(settings.name, parts.greet)
         try:
             async with open_background(f"account {settings.name}") as nursery:
@@ -156,11 +168,14 @@ async def open_account(
                 nursery.start_soon(parts.run_questions)
                 nursery.start_soon(parts.journal.run)
                 nursery.start_soon(parts.run_reached)
+                nursery.start_soon(parts.checks.run_positions)
+                nursery.start_soon(parts.checks.run_balances)
                 yield Account(
                     settings.name,
                     sync=parts.sync,
                     journal=parts.journal,
                     statistics=parts.statistics,
+                    clock=runtime.clock,
                     check=parts.check_balances,
                     wait_live=parts.wait_live,
                 )
@@ -191,6 +206,7 @@ class _Parts:
     sync: AccountSync
     journal: FillJournal
     line: PrivateLine = attrs.field(init=False)
+    checks: AccountChecks = attrs.field(init=False)
     history: History | None = None
     """Where the story begins, once it is on record or on its way there."""
     questions: int = 0
@@ -213,6 +229,7 @@ class _Parts:
             self._reached()
             lit, self._lit = self._lit, trio.Event()
             lit.set()
+        self.checks.told(event)
         self.publisher.tell(self.name, event)
 
     def ask(self, ask: Ask) -> None:
@@ -280,6 +297,10 @@ class _Parts:
         while not self.sync.may_trade:
             await self._lit.wait()
 
+    async def next_live(self) -> None:
+        """Wait until the account becomes live the next time."""
+        await self._lit.wait()
+
     def statistics(self) -> AccountStatistics:
         """Return the counters of the account."""
         line = self.line.statistics()
@@ -296,4 +317,6 @@ class _Parts:
             fills_replayed=sync.fills_replayed,
             fills_pending=self.journal.pending,
             questions=self.questions,
+            checks=self.checks.balances.compared,
+            differences=self.checks.balances.found + sync.positions.corrected,
         )

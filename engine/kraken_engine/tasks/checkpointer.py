@@ -98,4 +98,7 @@ def _account(account: Account) -> AccountState:
     return AccountState(
         orders=tuple(account.open_orders(allow_stale=True).values()),
         balances=tuple(account.holdings(allow_stale=True).values()),
+        positions=tuple(
+            reading.position for reading in account.positions(allow_stale=True).values() if reading.position is not None
+        ),
     )

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 from typing import final
 
 import attrs
 
 from kraken_engine.errors import Stale, UsageError
 from kraken_engine.feed.topics import Balances, Executions, Orders
+from kraken_engine.model import Source
 from kraken_engine.normalise.account_events import BalanceUpdate, Order
+from kraken_engine.runtime import Clock
 from kraken_engine.state.account_sync import AccountSync, Phase
 from kraken_engine.state.balances import ConsistencyReport
 from kraken_engine.state.positions import Position
 from kraken_engine.trading.fill_journal import FillJournal
 from kraken_engine.trading.fill_stream import FillStream
 
-__all__ = ["Account", "AccountStatistics"]
+__all__ = ["Account", "AccountStatistics", "PositionReading"]
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +45,34 @@ class AccountStatistics:
     """Told, and not durable yet."""
     questions: int
     """Asked of REST to close gaps."""
+    checks: int
+    """Regular comparisons of balances with REST."""
+    differences: int
+    """What those, and the ones of positions, found to be wrong here; each was put right."""
+
+
+@attrs.frozen(kw_only=True)
+class PositionReading:
+    """What is open on margin in one symbol, and what that is based on."""
+
+    symbol: str
+    position: Position | None
+    """None: nothing is open."""
+    realised: Decimal
+    """What closing earned since the position is known, in the quote asset, before fees."""
+    source: Source
+    """``rest``: ``OpenPositions`` and every fill since. ``websocket_v2``: fills alone, the venue never said."""
+    verified: bool
+    """Whether the venue's answer and the fills since leave no other possibility."""
+    why: str
+    """Why it is not verified; empty when it is."""
+    _checked_s: float | None = attrs.field(alias="checked_s", repr=False)
+    _clock: Clock = attrs.field(alias="clock", repr=False, eq=False)
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the venue last agreed, at the moment of asking; fills since are counted. None: it never did."""
+        return None if self._checked_s is None else self._clock.now() - self._checked_s
 
 
 @final
@@ -55,6 +86,7 @@ class Account:
         sync: AccountSync,
         journal: FillJournal,
         statistics: Callable[[], AccountStatistics],
+        clock: Clock,
         check: Callable[[], Awaitable[ConsistencyReport]],
         wait_live: Callable[[], Awaitable[None]],
     ) -> None:
@@ -68,6 +100,7 @@ class Account:
         self._sync = sync
         self._journal = journal
         self._statistics = statistics
+        self._clock = clock
         self._check = check
         self._wait_live = wait_live
 
@@ -136,13 +169,43 @@ class Account:
         self._require_live(allow_stale=allow_stale)
         return self._sync.balances.all()
 
-    def position(self, symbol: str, *, allow_stale: bool = False) -> Position | None:
-        """Return the margin position in ``symbol`` that the fills seen since this account is followed have opened.
+    def position(self, symbol: str, *, allow_stale: bool = False) -> PositionReading:
+        """Return what is open in ``symbol`` on margin, with what that is based on.
 
-        None does not prove that there is none: what was opened before is not known here. Raises as :meth:`order` does.
+        Positions are the business of margin: they begin with REST's ``OpenPositions`` and go on with every fill of an
+        order on margin. Trading without margin opens none. What it buys is yours: ask :meth:`balance` of the base
+        asset for it, which is one amount however many pairs it was bought in.
+
+        Raises:
+            Stale: the account is not in step with the venue, or the venue does not say what was open before (a key
+                without the permission, say; it says why). ``allow_stale=True`` returns what is known all the same.
         """
         self._require_live(allow_stale=allow_stale)
-        return self._sync.positions.get(symbol)
+        reading = self._position(symbol)
+        if not self._sync.positions.get(symbol).known and not allow_stale:
+            raise Stale("positions", self.name, reading.why)
+        return reading
+
+    def positions(self, *, allow_stale: bool = False) -> Mapping[str, PositionReading]:
+        """Return every symbol in which something is open on margin, or may be. Raises as :meth:`position` does."""
+        self._require_live(allow_stale=allow_stale)
+        positions = self._sync.positions
+        if not allow_stale and (unknown := positions.unknown) is not None:
+            raise Stale("positions", self.name, unknown)
+        return {symbol: self._position(symbol) for symbol in positions.all()}
+
+    def _position(self, symbol: str) -> PositionReading:
+        state = self._sync.positions.get(symbol)
+        return PositionReading(
+            symbol=symbol,
+            position=state.position,
+            realised=state.realised,
+            source=state.source,
+            verified=state.verified and self._sync.may_trade,
+            why=state.why or self._sync.why,
+            checked_s=state.checked_s,
+            clock=self._clock,
+        )
 
     async def check_balances(self) -> ConsistencyReport:
         """Ask REST for balances and holds, and compare them with what is kept here. Costs one counted call.

@@ -103,10 +103,26 @@ class AccountJudge:
         missing = len(self._fills) - (self._first or 0) - len(self.told)
         if missing:
             found.append(f"{self.account}: {missing} fills were never told")
+        found += self._wrong_positions(account)
         balances = truth.balances(self.account)
         for asset, holding in account.holdings().items():
             if holding.total != Decimal(balances[asset]["balance"]):
                 found.append(f"{self.account}: {asset}: expected {balances[asset]['balance']}, got {holding.total:f}")
+        return found
+
+    def _wrong_positions(self, account: Account) -> list[str]:
+        """Return where a position that is called verified is not the venue's."""
+        theirs: dict[str, list[tuple[str, Decimal, Decimal]]] = {}
+        for row in self.world.exchange.private.truth.positions(self.account):
+            theirs.setdefault(row["symbol"], []).append((row["side"], Decimal(row["qty"]), Decimal(row["price"])))
+        found: list[str] = []
+        for symbol in self.world.exchange.symbols:
+            reading = account.position(symbol, allow_stale=True)
+            position = reading.position
+            lots = () if position is None else position.lots
+            ours = [(position.side.value, lot.qty, lot.price) for lot in lots if position is not None]
+            if reading.verified and ours != theirs.get(symbol, []):
+                found.append(f"{self.account}: position in {symbol}: expected {theirs.get(symbol, [])}, got {ours}")
         return found
 
     def _see_live(self) -> None:
