@@ -161,6 +161,7 @@ async def open_account(
             next_live=parts.next_live,
             wait_live=parts.wait_live,
         )
+        stack.callback(market.urgent.add(parts.symbols_with_orders))
         leave = publisher.host(settings.name, parts.greet)
         try:
             async with open_background(f"account {settings.name}") as nursery:
@@ -236,6 +237,10 @@ class _Parts:
         """Take the question of the present snapshot; one that waits is of an earlier one, and is dropped."""
         self._question = ask
         self._asked.set()
+
+    def symbols_with_orders(self) -> Iterable[str]:
+        """Return the symbols of the open orders, as far as they are known now."""
+        return [order.symbol for order in self.sync.orders.open().values()]
 
     def greet(self, key: StreamKey) -> Iterable[Event]:
         """Return what a new reader is told first."""

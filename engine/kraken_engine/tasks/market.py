@@ -49,6 +49,7 @@ from kraken_engine.tasks.failover import Failover, open_failover
 from kraken_engine.tasks.line_statistics import LineStatistics
 from kraken_engine.tasks.pool import Pool
 from kraken_engine.tasks.scope import open_background
+from kraken_engine.tasks.urgent import UrgentSymbols
 from kraken_engine.venue.shells.memory import MemoryNetwork
 from kraken_engine.venue.shells.server import VenueServer, VenueSettings, open_venue
 from kraken_engine.wire.endpoints import parse_endpoint
@@ -108,6 +109,7 @@ class Market:
         runtime: Runtime,
         budget: ConnectBudget,
         connect_log: ConnectLog | None,
+        urgent: UrgentSymbols,
         desk: ErrorDesk,
         venue: VenueServer | None,
     ) -> None:
@@ -129,6 +131,8 @@ class Market:
         """Attempts to connect, over all lines: those of accounts, too ..."""
         self.connect_log = connect_log
         """... and across restarts, if they are remembered."""
+        self.urgent = urgent
+        """The symbols with open orders, which come first; whoever opens an account adds it."""
         self.counted = kpis
         """What all lines report to."""
         self.desk = desk
@@ -259,6 +263,8 @@ async def _open_market(
         desk=desk,
         modes=continuity.modes,
     )
+    urgent = UrgentSymbols()
+    pool.urgent = continuity.open_orders = urgent
     continuity.last_frame_s = pool.last_frame_s
     continuity.ask_again = pool.refresh
     continuity.doubt = pool.doubt
@@ -297,6 +303,7 @@ async def _open_market(
                 runtime=runtime,
                 budget=budget,
                 connect_log=connect_log,
+                urgent=urgent,
                 desk=desk,
                 venue=venue,
             )

@@ -83,7 +83,7 @@ class Pool:
         self.ready = trio.Event()
         """Some line has brought the list of instruments."""
         self.urgent: Callable[[], Collection[str]] = tuple
-        """Names the symbols with open orders, which every connection subscribes to first; for accounts to set."""
+        """Names the symbols with open orders, which every connection subscribes to first."""
         self._config = config
         self._runtime = runtime
         self._endpoint = endpoint
