@@ -69,6 +69,25 @@ def test_without_any_whole_checkpoint_the_start_is_cold_and_that_is_said(disk: S
     assert CheckpointFiles(disk, HOME).load() == Loaded(payload=b"four", generation=2, notes=())
 
 
+def test_what_cannot_be_read_now_is_not_overtaken_by_a_lower_generation(disk: SimDisk) -> None:
+    saved(disk, b"one", b"two", b"three")
+    files = CheckpointFiles(disk, HOME)
+
+    def fail() -> None:
+        disk.fault = DiskFault.IO_ERROR
+
+    disk.after_step = fail  # the directory can be synced, and then the files cannot be read
+    loaded = files.load()
+    assert loaded.payload is None  # a cold start, which is said
+    assert loaded.notes[0].endswith("checkpoint.0: cannot be read: EIO")
+    disk.fault = None
+    with pytest.raises(StoreError, match=r"below one that may be there: checkpoint\.1 cannot be read"):
+        files.save(b"four")
+    disk.fault = disk.after_step = None
+    assert files.save(b"four") == 4
+    assert CheckpointFiles(disk, HOME).load() == Loaded(payload=b"four", generation=4, notes=())
+
+
 def test_an_older_version_is_not_guessed_at(disk: SimDisk) -> None:
     content = bytearray(seal(1, b"x"))
     content[7] = 9

@@ -15,7 +15,8 @@ from tests.store.stores import HOME, on_disk, on_real_disk
 
 from kraken_engine.errors import StoreError, StoreLocked
 from kraken_engine.runtime import Runtime, seeded_rng
-from kraken_engine.sim.disk import SimDisk
+from kraken_engine.sim.disk import DiskFault, SimDisk
+from kraken_engine.store.connection import lock_directory
 from kraken_engine.store.database import open_store
 from kraken_engine.store.locks import hold_key, locks_directory
 
@@ -40,6 +41,21 @@ def test_a_key_is_used_by_one_engine_which_the_second_is_told(world: Runtime) ->
         pytest.fail("two engines hold one key")
     with hold_key(world, KEY, "again"):
         pass
+
+
+@pytest.mark.parametrize("what", ["key", "directory"])
+def test_a_holder_whose_name_cannot_be_read_is_still_a_holder(what: str) -> None:
+    disk = SimDisk()
+    world = on_disk(disk)
+    with hold_key(world, KEY, "the first"):
+        lock_directory(disk, "/state")
+        disk.fault = DiskFault.IO_ERROR
+        with pytest.raises(StoreLocked, match="but somebody whose name cannot be read holds it"):
+            if what == "directory":
+                lock_directory(disk, "/state")
+            with hold_key(world, KEY, "the second"):
+                pass
+        disk.fault = None
 
 
 def test_locks_are_where_the_system_keeps_such_things_or_in_a_directory_of_this_user() -> None:

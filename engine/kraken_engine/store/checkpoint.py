@@ -85,6 +85,8 @@ class CheckpointFiles:
         self._directory = directory
         self._generation: int | None = None
         """Of the last checkpoint that is known to be durable, or was found; None before the first load."""
+        self._unread: str | None = None
+        """What kept a file from being read; it may hold a later checkpoint than the one that was found."""
 
     def load(self) -> Loaded:
         """Return the newest whole checkpoint, and say what else was found.
@@ -100,6 +102,7 @@ class CheckpointFiles:
             raise StoreError(f"{self._directory}: cannot load: {error.strerror or error}") from error
         whole: dict[str, tuple[int, bytes]] = {}
         broken: list[str] = []
+        self._unread = None
         for name in SLOTS:
             if name in names:
                 try:
@@ -123,8 +126,10 @@ class CheckpointFiles:
         """
         if len(payload) > MAX_BYTES:
             raise UsageError(f"checkpoint: expected at most {MAX_BYTES} bytes, got {len(payload)}")
-        if self._generation is None:
+        if self._generation is None or self._unread is not None:
             self.load()
+        if self._unread is not None:
+            raise StoreError(f"{self._directory}: cannot save a checkpoint below one that may be there: {self._unread}")
         generation = (self._generation or 0) + 1
         temporary = f"{self._directory}/{TEMPORARY}"
         try:
@@ -145,6 +150,7 @@ class CheckpointFiles:
                 f"{self._directory}/{name}", lambda _: None, most_bytes=MAX_BYTES + _HEADER.size + _DIGEST_BYTES + 1
             )
         except OSError as error:
+            self._unread = f"{name} cannot be read: {error.strerror or error}"
             raise StoreCorrupt(f"cannot be read: {error.strerror or error}") from error
         return unseal(data)
 

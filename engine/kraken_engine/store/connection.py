@@ -21,6 +21,7 @@ import apsw
 
 from kraken_engine.errors import StoreCorrupt, StoreError, StoreLocked
 from kraken_engine.runtime import FileLock, Files
+from kraken_engine.store.locks import holder_named_in
 from kraken_engine.store.schema import Migration, migrate, tables_of
 from kraken_engine.store.sealed import Transaction, create_seals, verify
 from kraken_engine.store.wal import LogState, inspect_log
@@ -251,5 +252,5 @@ def lock_directory(files: Files, directory: str) -> FileLock:
     try:
         return files.lock(path, f"state directory {directory}")
     except BlockingIOError:
-        holder = files.read_bytes(path).decode(errors="replace").strip() or "somebody who gave no name"
+        holder = holder_named_in(files, path)
         raise StoreLocked(f"{directory}: expected to be alone, but {holder} holds it") from None

@@ -14,7 +14,7 @@ from typing import Final
 from kraken_engine.errors import StoreError, StoreLocked
 from kraken_engine.runtime import Files, Runtime
 
-__all__ = ["hold_key", "locks_directory"]
+__all__ = ["hold_key", "holder_named_in", "locks_directory"]
 
 RUNTIME_VARIABLE: Final = "XDG_RUNTIME_DIR"
 """Where the system says that running programs of this user keep such things."""
@@ -45,7 +45,7 @@ def hold_key(runtime: Runtime, fingerprint: str, about: str) -> Generator[None]:
         _check(files, directory)
         lock = files.lock(path, about)
     except BlockingIOError:
-        holder = files.read_bytes(path).decode(errors="replace").strip() or "somebody who gave no name"
+        holder = holder_named_in(files, path)
         raise StoreLocked(f"key {fingerprint}: expected to be its only user, but {holder} holds it") from None
     except OSError as error:
         raise StoreError(f"{directory}: cannot lock key {fingerprint}: {error.strerror or error}") from error
@@ -53,6 +53,14 @@ def hold_key(runtime: Runtime, fingerprint: str, about: str) -> Generator[None]:
         yield
     finally:
         lock.release()
+
+
+def holder_named_in(files: Files, path: str) -> str:
+    """Return who holds the lock at ``path``, in the words it was taken with, as far as they can be read."""
+    try:
+        return files.read_bytes(path).decode(errors="replace").strip() or "somebody who gave no name"
+    except OSError:
+        return "somebody whose name cannot be read"
 
 
 def _check(files: Files, directory: str) -> None:
