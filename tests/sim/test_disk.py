@@ -352,6 +352,31 @@ def test_what_is_never_synced_takes_bounded_memory() -> None:
     assert disk.read_bytes("f") == b"%d" % (2 * MOST_UNSYNCED - 1)
 
 
+def test_a_disk_that_refuses_to_sync_takes_writes_and_keeps_none_of_them_for_certain() -> None:
+    disk = SimDisk()
+    disk.write_new("/file", b"old")
+    disk.sync_directory("/")
+    disk.sync_fault = DiskFault.IO_ERROR
+    disk.write("/file", b"new")
+    with pytest.raises(OSError, match="EIO"):
+        disk.sync_file("/file")
+    with pytest.raises(OSError, match="EIO"):
+        disk.sync_directory("/")
+    assert disk.read_bytes("/file") == b"new"
+    after = {state.read_bytes("/file") for state in disk.crash_states(limit=10, rng=seeded_rng(1))}
+    assert {b"old", b"new"} <= after
+
+
+def test_a_wiped_file_is_empty_after_every_crash_and_still_there() -> None:
+    disk = SimDisk()
+    disk.write_new("/file", b"old")
+    disk.sync_directory("/")
+    disk.write("/file", b"something longer")
+    disk.wipe("/file")
+    assert [state.read_bytes("/file") for state in disk.crash_states(limit=10, rng=seeded_rng(1))] == [b""]
+    assert disk.size("/file") == 0
+
+
 def test_a_step_to_fail_counts_from_one() -> None:
     with pytest.raises(UsageError):
         SimDisk().fail_at(0)

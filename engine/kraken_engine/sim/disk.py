@@ -116,6 +116,8 @@ class SimDisk:
     capacity_bytes: int | None = None
     """A write that would exceed it fails with ENOSPC."""
     fault: DiskFault | None = None
+    sync_fault: DiskFault | None = None
+    """What every sync meets, while all else goes on: what was written is there until the next crash."""
     after_step: Callable[[], None] | None = None
     """Called after each step that changes something: where a crash may come in between."""
     user_id: int = 1000
@@ -271,7 +273,7 @@ class SimDisk:
     def sync_file(self, path: str) -> None:
         """Make the content of ``path`` durable (fsync); not its name."""
         inode = self._inode(path)
-        self._begin(path)
+        self._begin(path, sync=True)
         self._durable.data[inode] = bytearray(self._live.data[inode])
         self._writes = [write for write in self._writes if write.inode != inode]
         self._done()
@@ -299,7 +301,7 @@ class SimDisk:
         path = _clean(path)
         if path not in self._directories:
             raise _error(errno.ENOENT, path)
-        self._begin(path)
+        self._begin(path, sync=True)
         for naming in self._namings:
             if naming.directory == path:
                 self._durable.name(naming)
@@ -330,6 +332,13 @@ class SimDisk:
             for image in (self._live, self._durable):
                 if bit % size < 8 * len(image.data[inode]):
                     image.data[inode][bit % size // 8] ^= 1 << bit % size % 8
+
+    def wipe(self, path: str) -> None:
+        """Empty a file, durably and without any error: what some file systems leave of one after a crash."""
+        inode = self._inode(path)
+        for image in (self._live, self._durable):
+            del image.data[inode][:]
+        self._writes = [write for write in self._writes if write.inode != inode]
 
     def crash_states(self, *, limit: int, rng: Rng) -> Iterator[SimDisk]:
         """Yield disks as they may be found after a crash at this moment.
@@ -403,13 +412,15 @@ class SimDisk:
     def _used(self) -> int:
         return sum(len(self._live.data[inode]) for inode in self._live.names.values())
 
-    def _begin(self, path: str, *, grows_by: int = 0) -> None:
+    def _begin(self, path: str, *, grows_by: int = 0, sync: bool = False) -> None:
         """Fail a step that is about to change ``path``, if it is to fail."""
         self.steps += 1
         if self._fail_at == self.steps:
             raise _error(self._fail_with.value, path)
         if self.fault is not None:
             raise _error(self.fault.value, path)
+        if sync and self.sync_fault is not None:
+            raise _error(self.sync_fault.value, path)
         if self.capacity_bytes is not None and grows_by and self._used() + grows_by > self.capacity_bytes:
             raise _error(errno.ENOSPC, path)
 

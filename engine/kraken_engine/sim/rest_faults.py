@@ -1,7 +1,7 @@
-"""Faults of the REST side, and what each does to a world: rows 18 to 27, 55 to 62, 66 and 68 of the fault matrix.
+"""Faults of the REST side and of the disk: rows 21 to 27, 55 to 62, 66 to 68 and 70 of the fault matrix.
 
-Most are commands of the simulated venue. TLS is not among them: memory streams carry none, and the tests of the wire
-break certificates over real sockets. Judges nothing.
+Most are commands of the simulated venue. TLS (rows 18 to 20) is not among them, see the explanation of the simulation.
+Judges nothing.
 """
 
 from __future__ import annotations
@@ -18,9 +18,18 @@ from kraken_engine.sim.plan import Apply, Catalogue, Choice, Fault, FaultKind, N
 from kraken_engine.sim.workers import SimWorkers
 from kraken_engine.sim.world import World
 
-__all__ = ["RESTART", "REST_FAULTS"]
+__all__ = ["DAMAGE", "RESTART", "REST_FAULTS", "SECOND_ENGINE", "STATE"]
 
 RESTART = "restart"
+SECOND_ENGINE = "second_engine"
+DAMAGE = "disk_damage"
+
+STATE: Final = "/state"
+"""The state directory of the client."""
+
+SCRIBBLED_BITS: Final = 100
+SCRIBBLE_STRIDE_BITS: Final = 104_729
+"""A prime, so that they are spread over the whole file."""
 
 _PATH = Choice(("/0/", "/0/public/", "/0/private/"))
 _TIMES = Number(1, 6, log=True, whole=True)
@@ -201,7 +210,37 @@ _KINDS = (
         place="disk",
         parameters={"wait_s": Number(0.1, 3, log=True), LASTS_S: Number(0.5, 60, log=True)},
     ),
-    FaultKind(name=RESTART, number=68, place="host", weight=0.7),
+    FaultKind(
+        name="fsync_fails",
+        number=66,
+        place="disk",
+        parameters={"fault": Choice(("IO_ERROR", "FULL")), LASTS_S: Number(0.5, 60, log=True)},
+    ),
+    FaultKind(
+        name="disk_hiccup",
+        number=66,
+        place="disk",
+        parameters={"step": Number(1, 40, log=True, whole=True), "fault": Choice(("IO_ERROR", "FULL"))},
+    ),
+    FaultKind(
+        name=DAMAGE,
+        number=67,
+        place="disk",
+        weight=0.5,
+        parameters={
+            "file": Choice(("store.db", "store.db-wal", "checkpoint.0", "checkpoint.1")),
+            "how": Choice(("flip", "scribble", "scribble", "empty")),
+            "bit": Number(0, 10_000_000, whole=True),
+        },
+    ),
+    FaultKind(name=RESTART, number=68, place="host", weight=1.5),
+    FaultKind(
+        name=SECOND_ENGINE,
+        number=70,
+        place="host",
+        weight=0.7,
+        parameters={"shares": Choice(("directory", "key"))},
+    ),
 )
 
 
@@ -213,8 +252,9 @@ async def _command(world: World, fault: Fault) -> None:
     await trio.lowlevel.checkpoint()
 
 
-async def _restart(world: World, fault: Fault) -> None:
-    world.hit(fault)  # the scenario reads it in the trace
+async def _told(world: World, fault: Fault) -> None:
+    """Leave it to the scenario, which reads it in the trace."""
+    world.hit(fault, *(str(value) for value in fault.params.values()))
     await trio.lowlevel.checkpoint()
 
 
@@ -225,6 +265,37 @@ async def _disk_fails(world: World, fault: Fault) -> None:
         await trio.sleep(_seconds(fault, LASTS_S))
     finally:
         world.disk.fault = None
+
+
+async def _fsync_fails(world: World, fault: Fault) -> None:
+    world.hit(fault, str(fault.params.get("fault")))
+    world.disk.sync_fault = DiskFault[str(fault.params.get("fault"))]
+    try:
+        await trio.sleep(_seconds(fault, LASTS_S))
+    finally:
+        world.disk.sync_fault = None
+
+
+async def _disk_hiccup(world: World, fault: Fault) -> None:
+    world.hit(fault, str(fault.params.get("fault")))
+    world.disk.fail_at(int(_seconds(fault, "step")), DiskFault[str(fault.params.get("fault"))])
+    await trio.lowlevel.checkpoint()
+
+
+async def _disk_damage(world: World, fault: Fault) -> None:
+    """Change one file behind everybody's back, if it is there and holds anything."""
+    path, bit = f"{STATE}/{fault.params.get('file')}", int(_seconds(fault, "bit"))
+    if world.disk.exists(path) and world.disk.size(path):
+        world.hit(fault, str(fault.params.get("file")), str(fault.params.get("how")))
+        match fault.params.get("how"):
+            case "empty" if not path.endswith("-wal"):  # a log that is empty looks like one after a stop in good order
+                world.disk.wipe(path)
+            case "flip":
+                world.disk.flip_bit(path, bit)
+            case _:  # most of a database is room that nobody reads: one bit is rarely of any meaning
+                for n in range(SCRIBBLED_BITS):
+                    world.disk.flip_bit(path, bit + n * SCRIBBLE_STRIDE_BITS)
+    await trio.lowlevel.checkpoint()
 
 
 async def _disk_slow(world: World, fault: Fault) -> None:
@@ -246,7 +317,15 @@ def _seconds(fault: Fault, name: str) -> float:
     return float(value)
 
 
-_HOOKS: Final[dict[str, Apply]] = {RESTART: _restart, "disk_fails": _disk_fails, "disk_slow": _disk_slow}
+_HOOKS: Final[dict[str, Apply]] = {
+    RESTART: _told,
+    SECOND_ENGINE: _told,
+    DAMAGE: _disk_damage,
+    "disk_fails": _disk_fails,
+    "disk_slow": _disk_slow,
+    "disk_hiccup": _disk_hiccup,
+    "fsync_fails": _fsync_fails,
+}
 
 REST_FAULTS: Final = Catalogue(
     [

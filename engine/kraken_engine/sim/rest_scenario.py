@@ -1,14 +1,15 @@
-"""One run of a world with a REST client in it: callers, faults, restarts, judges; first safety, then liveness.
+"""One run of a world with a REST client and a disk in it: callers, faults, restarts, judges; safety, then liveness.
 
 ::
 
     0 s        the client opens, and callers begin; nothing is wrong
     10 s       the faults of the plan, for its whole horizon; the client is killed and started again now and then
     horizon    every fault ends; as soon as the breakers may let it through, everything has to be answered again
-    then       it closes and leaves nothing behind
+    then       it is killed once more, what is on its disk is looked at, and nothing is left behind
 
 A caller that was promised an answer within a time gets one, or an error, within that time. The first violation ends the
-run. What left and came back is judged in :mod:`kraken_engine.sim.judges.rest`.
+run. What left and came back is judged in :mod:`kraken_engine.sim.judges.rest`, what is kept on the disk in
+:mod:`kraken_engine.sim.judges.durability`.
 """
 
 from __future__ import annotations
@@ -27,19 +28,20 @@ from kraken_engine.errors import (
     NotSent,
     Rejected,
     RestFailed,
+    StoreCorrupt,
     StoreError,
 )
 from kraken_engine.normalise.events import Notice
 from kraken_engine.rest.operations import Group
 from kraken_engine.runtime import Rng, seeded_rng
 from kraken_engine.secret import ApiKey, Secret
+from kraken_engine.sim.durable_life import DurableLife
 from kraken_engine.sim.judges.rest import RestJudge
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.plan import Catalogue, Plan
-from kraken_engine.sim.rest_faults import RESTART
+from kraken_engine.sim.rest_faults import DAMAGE, RESTART, SECOND_ENGINE
 from kraken_engine.sim.trace import Fact, Trace
 from kraken_engine.sim.world import World
-from kraken_engine.store.database import open_store
 from kraken_engine.tasks.auth_refresher import AuthRefresher, open_auth_refresher
 from kraken_engine.tasks.rest import Rest, open_rest
 from kraken_engine.venue.core.accounts.settings import TEST_KEY, TEST_SECRET
@@ -53,7 +55,6 @@ LONGEST_HOLD_S = 960.0
 SAMPLE_S = 0.5
 PATIENCE_S = 45.0
 RETRY_OPEN_S = 2.0
-STATE = "/state"
 SLACK_S = 0.1
 
 _SITUATIONS = ("breaker_opened", "breaker_closed", "restarted", "nonce_refused", "token_renewed", "farewell_while_open")
@@ -70,14 +71,20 @@ class RestScenario:
     market_trace: Trace = attrs.field(factory=Trace, init=False)
     """Stays empty: a wall clock that jumps makes the store write more often, and everything comes a little later."""
     _judge: RestJudge = attrs.field(init=False)
+    _disk: DurableLife = attrs.field(init=False)
+    _key: ApiKey = attrs.field(init=False, repr=False)
     _rng: Rng = attrs.field(init=False)
     _life: trio.CancelScope | None = attrs.field(default=None, init=False)
     _ok: dict[str, float] = attrs.field(factory=dict[str, float], init=False)
     """When each kind of call was last answered well."""
     _healed_s: float | None = attrs.field(default=None, init=False)
+    _others: trio.Nursery | None = attrs.field(default=None, init=False)
+    """Where second engines run."""
 
     def __attrs_post_init__(self) -> None:
-        self._judge = RestJudge(world=self.world, verdict=self.verdict)
+        self._key = ApiKey(key=Secret(TEST_KEY), secret=Secret(TEST_SECRET))
+        self._disk = DurableLife(self.world, self._key, self.verdict, self._kill)
+        self._judge = RestJudge(world=self.world, verdict=self.verdict, on_nonce=self._disk.judge.nonce)
         self._rng = seeded_rng(f"{self.world.seed}:rest callers")
         self.world.sometimes.register(*_SITUATIONS)
         self.world.trace.observe(self._observe_trace)
@@ -91,17 +98,30 @@ class RestScenario:
         with trio.CancelScope() as scope:
             self.verdict.on_violation(scope.cancel)
             async with trio.open_nursery() as nursery:
+                self._others = nursery
                 nursery.start_soon(self._live)
                 nursery.start_soon(self._sample)
                 await trio.sleep(CALM_S)
                 await self._break_things()
                 await self._recover()
                 nursery.cancel_scope.cancel()
-        if self.verdict.violation is None and (links := self.world.engine_links()):
-            self.verdict.fail("I-29", f"expected no connection left, got {[link.label for link in links]}")
+            await self._look_once_more()
+        if self.verdict.violation is None and (left := self.world.network.open_streams("client")):
+            self.verdict.fail("I-29", f"expected no connection left, got {', '.join(left)}")
 
     def _observe_trace(self, kind: str, facts: tuple[Fact, ...]) -> None:
-        if kind == "fault" and facts and facts[0] == RESTART and self._life is not None:
+        match kind, facts:
+            case "fault", (name, *_) if name == RESTART:
+                self._kill()
+            case "fault", (name, *_) if name == DAMAGE:
+                self._disk.judge.damaged = True
+            case "fault", (name, ("directory" | "key") as shares) if name == SECOND_ENGINE and self._others is not None:
+                self._others.start_soon(self._disk.second_engine, shares)
+            case _:
+                pass
+
+    def _kill(self) -> None:
+        if self._life is not None:
             self._life.cancel()
 
     async def _break_things(self) -> None:
@@ -119,7 +139,7 @@ class RestScenario:
         world.network.heal()
         world.exchange.faults.end_all(now=trio.current_time())
         world.clock.drift(0.0)
-        world.disk.fault = None
+        world.disk.fault = world.disk.sync_fault = None
         self._healed_s = trio.current_time()
         deadline = self._healed_s + LONGEST_HOLD_S + RECOVERY_S
         while (missing := self._missing()) and trio.current_time() < deadline:  # noqa: ASYNC110 - of many callers
@@ -146,6 +166,10 @@ class RestScenario:
             try:
                 with trio.CancelScope() as self._life:
                     await self._one_life()
+            except StoreCorrupt as error:
+                await self._disk.start_anew(str(error))
+                await trio.sleep(RETRY_OPEN_S)
+                continue
             except StoreError:
                 await trio.sleep(RETRY_OPEN_S)
                 continue
@@ -153,18 +177,30 @@ class RestScenario:
             self.world.disk.crash(self._rng)
             await trio.sleep(self._rng.uniform(0.0, RETRY_OPEN_S))
 
+    async def _look_once_more(self) -> None:
+        """Crash, and open what is left of the disk: whatever the run did to it has to come out now at the latest."""
+        self.world.disk.crash(self._rng)
+        self._disk.look_for_secrets(self._judge.secrets())
+        try:
+            async with self._disk.open() as marks:
+                await marks.mark(self._key.fingerprint)
+                await trio.sleep(1.0)
+        except StoreCorrupt as error:
+            self._disk.judge.corrupt(str(error))
+
     async def _one_life(self) -> None:
         world = self.world
         self._judge.begin_life()
-        key = ApiKey(key=Secret(TEST_KEY), secret=Secret(TEST_SECRET))
+        if world.disk.fault is None:
+            self._disk.look_for_secrets(self._judge.secrets())
         async with (
-            open_store(world.runtime, STATE) as store,
+            self._disk.open() as marks,
             open_rest(
                 world.config,
                 runtime=world.runtime,
-                key=key,
+                key=self._key,
                 tier="intermediate",
-                marks=store.nonces,
+                marks=marks,
                 notify=self._judge.notice,
             ) as rest,
             open_auth_refresher("main", rest.private, world.config, world.runtime, notify=self._notice) as tokens,

@@ -6,7 +6,7 @@ Everything here is counted anew, from what left and what came back; nothing is a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import attrs
 
@@ -50,6 +50,8 @@ class RestJudge:
 
     world: World
     verdict: Verdict
+    on_nonce: Callable[[int], None] = lambda _: None
+    """Told of every nonce that the venue has seen."""
     given_up: int = attrs.field(default=0, init=False)
     """Signed attempts of which nobody knows when, or whether, they arrived."""
     restarts: int = attrs.field(default=0, init=False)
@@ -113,6 +115,7 @@ class RestJudge:
                 if seen.nonce in self._nonces:
                     self._fail("I-18", f"expected each nonce once, got {seen.nonce} again")
                 self._nonces.add(seen.nonce)
+                self.on_nonce(seen.nonce)
                 self._refused += seen.refused
         # A call that was given up may arrive after the next one; another program may be ahead of us.
         explained = self.given_up + self.restarts + 4 * hits["take_nonce"]
@@ -124,9 +127,13 @@ class RestJudge:
     def text(self, *texts: str) -> None:
         """Look for secrets in what could be logged."""
         for text in texts:
-            for secret in (TEST_KEY, TEST_SECRET):
+            for secret in self.secrets():
                 if secret in text:
                     self._fail("I-34", f"a secret in: {text.replace(secret, '[secret]')}")
+
+    def secrets(self) -> list[str]:
+        """Return what must not be seen anywhere: key, secret and every token."""
+        return [TEST_KEY, TEST_SECRET, *(token.text for token in self.world.exchange.accounts.tokens.of("main"))]
 
     def farewell_refused(self, why: str) -> None:
         """A cancel of the end did not get through for a reason of ours."""
@@ -177,7 +184,3 @@ class RestJudge:
 
     def _fail(self, invariant: str, what: str) -> None:
         self.verdict.fail(invariant, what)
-
-    def problems(self, states: Sequence[str]) -> list[str]:
-        """Return what is not well at the end, given what readers last got."""
-        return [state for state in states if state]
