@@ -153,6 +153,26 @@ def test_only_listed_transitions_occur(before: OrderStatus, after: OrderStatus) 
             orders.apply(report("status", status=after))
 
 
+@pytest.mark.parametrize("said", [OrderStatus.PENDING_NEW, OrderStatus.NEW])
+def test_a_snapshot_moves_no_order_backwards(said: OrderStatus) -> None:
+    orders = live(fill("T1", "0.4", cum="0.4"))
+    update = orders.refresh(report("new", status=said, cum_qty=D("0.4"), limit_price=D("81000.0")))
+    assert update.order.status is OrderStatus.PARTIALLY_FILLED
+    assert update.order.limit_price == D("81000.0")
+
+
+def test_a_client_id_that_an_order_had_before_leads_nowhere() -> None:
+    orders = Orders("main")
+    orders.apply(pending(cl_ord_id="mine"))
+    orders.apply(report("amended", cl_ord_id="other"))
+    assert orders.by_client_id("mine") is None
+    orders.apply(report("canceled", status=OrderStatus.CANCELED))
+    assert orders.by_client_id("mine") is None
+    order = orders.by_client_id("other")
+    assert order is not None
+    assert order.status is OrderStatus.CANCELED
+
+
 def test_an_order_whose_beginning_is_missing_is_not_guessed() -> None:
     orders = Orders("main")
     for orphan in (report("new"), fill("T1", "0.1"), report("canceled", symbol="BTC/USD", side=Side.BUY)):

@@ -153,7 +153,7 @@ class Orders:
         return (*told, _update(report, after))
 
     def refresh(self, report: ExecutionReport) -> OrderUpdate:
-        """Merge what a snapshot says of an order that is open; its word on how open it is needs no table.
+        """Merge what a snapshot says of an order that is open; it may be less precise on how far the order has come.
 
         Raises:
             Inconsistency: the quantities do not add up; nothing was changed.
@@ -161,22 +161,24 @@ class Orders:
         order = self._find(report)
         if order is None:
             raise Inconsistency(f"{report.order_id}: in the snapshot, and not known")
-        if report.status is not None and not report.status.is_terminal and order.is_open:
-            order = attrs.evolve(order, status=report.status)
+        if order.is_open and report.status not in (None, *LEGAL[order.status]):
+            report = attrs.evolve(report, status=order.status)  # an order never goes back
         after = merged(order, report)
         self.put(after)
         return _update(report, after)
 
     def put(self, order: Order) -> None:
         """Take ``order`` as what the venue has, whatever was known of it."""
+        before = self._open.get(order.order_id)
+        if before is not None and before.cl_ord_id != order.cl_ord_id:
+            self._release(before)
         self._open.pop(order.order_id, None) if not order.is_open else self._closed.pop(order.order_id, None)
         if order.is_open:
             self._open[order.order_id] = order
             if order.cl_ord_id is not None:
                 self._by_client[order.cl_ord_id] = order.order_id
             return
-        if order.cl_ord_id is not None and self._by_client.get(order.cl_ord_id) == order.order_id:
-            del self._by_client[order.cl_ord_id]
+        self._release(order)
         self._closed.pop(order.order_id, None)
         self._closed[order.order_id] = order
         if len(self._closed) > self.most_closed:
@@ -204,6 +206,10 @@ class Orders:
         """Count several fills as told."""
         for exec_id in exec_ids:
             self.note_fill(exec_id)
+
+    def _release(self, order: Order) -> None:
+        if order.cl_ord_id is not None and self._by_client.get(order.cl_ord_id) == order.order_id:
+            del self._by_client[order.cl_ord_id]
 
     def _find(self, report: ExecutionReport) -> Order | None:
         if report.order_id is not None:
