@@ -123,6 +123,24 @@ def test_a_snapshot_that_is_late_is_waited_for_or_asked_for_anew() -> None:
     with_account(scenario)
 
 
+@pytest.mark.parametrize("how", ["unanswered", "refused"])
+def test_a_venue_that_could_not_subscribe_us_for_a_minute_costs_a_minute_and_not_the_account(how: str) -> None:
+    async def scenario(world: World, account: Account, told: list[Event]) -> None:
+        faults = world.exchange.faults
+        if how == "unanswered":
+            faults.ignore_subscriptions(now=trio.current_time(), times=16)
+        else:
+            faults.refuse_subscriptions(now=trio.current_time(), times=16, error="EGeneral:Temporary trouble")
+        faults.cut_private_line(now=trio.current_time())
+        await trio.sleep(20)
+        assert not may_trade(account)
+        with trio.fail_after(100):
+            await account.wait_live()
+        check(world, account)
+
+    with_account(scenario)
+
+
 def test_a_dead_key_touches_no_other_account() -> None:
     async def scenario(world: World) -> None:
         for name in ("second", "dead"):
