@@ -54,6 +54,14 @@ def test_attempts_leave_the_window() -> None:
     assert budget.reserve(now=21.5) == 0.0
 
 
+def test_a_booking_far_ahead_forgets_nothing_that_still_counts() -> None:
+    budget = ConnectBudget(SMALL)
+    for n in range(4):
+        budget.reserve(now=float(n))
+    assert budget.reserve(now=5.0, after_s=900.0) == 0.0, "a key that was refused is left alone for a while"
+    assert budget.reserve(now=5.0) == 15.0
+
+
 def test_a_booking_far_ahead_delays_nobody_before_it() -> None:
     budget = ConnectBudget(SMALL)
     assert budget.reserve(now=35.0) == 0.0

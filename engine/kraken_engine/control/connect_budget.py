@@ -47,25 +47,27 @@ class ConnectBudget:
     _at_once_from: float = attrs.field(default=-math.inf, init=False)
     """From when on an attempt may come closer to another than the gap."""
 
-    def reserve(self, *, now: float, immediate: bool = False) -> float:
-        """Book one attempt at the first time that fits, and return how many seconds that is after ``now``.
+    def reserve(self, *, now: float, after_s: float = 0.0, immediate: bool = False) -> float:
+        """Book one attempt at the first time that fits, and return how many seconds that is after the earliest start.
 
         Args:
-            now: the earliest start, monotonic seconds; at most ``window_s`` ahead; delays nobody until then.
+            now: monotonic seconds.
+            after_s: the earliest start, in seconds from now; delays nobody until then.
             immediate: the one immediate retry of a healthy period (:meth:`Backoff.failed` returned 0.0): it need not
                 keep the gap, once in ``immediate_every_s`` whichever line it is; it does count in the window.
         """
         del self._starts[: bisect.bisect_right(self._starts, now - 2 * self.settings.window_s)]
         min_gap_s = self.settings.min_gap_s
+        earliest = now + after_s
         # One that came too close before and after it would be two.
-        following = bisect.bisect_right(self._starts, now)
-        room = following == len(self._starts) or self._starts[following] >= now + min_gap_s
-        gap_s = 0.0 if immediate and room and now >= self._at_once_from else min_gap_s
-        start = next(start for start in self._candidates(now, gap_s) if self._fits(start, gap_s))
+        following = bisect.bisect_right(self._starts, earliest)
+        room = following == len(self._starts) or self._starts[following] >= earliest + min_gap_s
+        gap_s = 0.0 if immediate and room and earliest >= self._at_once_from else min_gap_s
+        start = next(start for start in self._candidates(earliest, gap_s) if self._fits(start, gap_s))
         if not self._fits(start, min_gap_s):
             self._at_once_from = start + self.settings.immediate_every_s
         bisect.insort(self._starts, start)
-        return start - now
+        return start - earliest
 
     def give_back(self, start: float) -> None:
         """Strike out an attempt booked for ``start`` that is not going to be made."""

@@ -49,7 +49,7 @@ async def _run_connections(line: Line, budget: ConnectBudget, log: ConnectLog | 
         away = line.modes.away is not None
         floor_s = backoff.floor_s(reason)
         pause_s = backoff.failed(now=line.now(), floor_s=floor_s, excused=away)
-        pause_s += budget.reserve(now=line.now() + pause_s, immediate=pause_s == 0.0)
+        pause_s += budget.reserve(now=line.now(), after_s=pause_s, immediate=pause_s == 0.0)
         down = LineDown(
             at_s=line.now(), line=line.name, reason=str(reason), failures=backoff.failures, retry_in_s=pause_s
         )
@@ -98,6 +98,6 @@ async def _wait(line: Line, budget: ConnectBudget, pause_s: float, back: _Back, 
                 return
             budget.give_back(start)
         held_s = max(0.0, earliest - now)
-        pause_s = held_s + budget.reserve(now=now + held_s)
+        pause_s = held_s + budget.reserve(now=now, after_s=held_s)
         if not pause_s:
             return
