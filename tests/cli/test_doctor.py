@@ -21,6 +21,7 @@ from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.secret import ApiKey, Secret
 from kraken_engine.sim.clock import SimClock
 from kraken_engine.store.database import open_store
+from kraken_engine.store.locks import hold_key
 from kraken_engine.venue.core.accounts.settings import PERMISSIONS, TEST_KEY, TEST_SECRET, KeySettings
 from kraken_engine.venue.core.accounts.settings import AccountSettings as VenueAccount
 from kraken_engine.venue.shells.memory import MemoryNetwork
@@ -102,6 +103,56 @@ async def test_nonces_that_another_program_uses_up_are_a_line_of_the_report(auto
         venue.exchange.faults.apply("refuse_nonce", {"times": 100}, trio.current_time())
         checks = await doctor.run()
     assert level(checks, "main: nonces") is Level.FAIL
+
+
+EMERGENCY = {"key": "an-emergency-key", "secret": TEST_SECRET}
+
+
+@asynccontextmanager
+async def with_keys(tmp_path: Path, *, emergency: tuple[str, ...] = ("close-trades",)) -> AsyncGenerator[Doctor]:
+    """A doctor of an account whose keys, an ordinary and an emergency one, stand in the environment."""
+    prefix = "KRAKEN_ENGINE_ACCOUNTS__MAIN__"
+    environment = {
+        "XDG_RUNTIME_DIR": str(tmp_path),
+        f"{prefix}KEY": "an-ordinary-key",
+        f"{prefix}SECRET": TEST_SECRET,
+        f"{prefix}EMERGENCY_KEY": EMERGENCY["key"],
+        f"{prefix}EMERGENCY_SECRET": EMERGENCY["secret"],
+    }
+    runtime = attrs.evolve(real_runtime(), network=MemoryNetwork(), clock=SimClock(), environment=environment)
+    keys = (
+        KeySettings(key="an-ordinary-key", secret=TEST_SECRET, permissions=SAFE),
+        KeySettings(**EMERGENCY, permissions=emergency),
+    )
+    async with open_venue(runtime, VenueSettings(symbols=1, rate=1.0, accounts=(VenueAccount(keys=keys),))) as venue:
+        config = Config(rest=RestSettings(base_url=venue.rest_url), accounts={"main": AccountSettings()})
+        yield Doctor(runtime, config)
+
+
+@pytest.mark.parametrize(
+    ("permissions", "expected"),
+    [(("close-trades",), Level.WARN), (("query-funds",), Level.FAIL), (("close-trades", "withdraw-funds"), Level.FAIL)],
+)
+async def test_an_emergency_key_is_examined_by_what_it_is_for(
+    autojump_clock: MockClock, tmp_path: Path, permissions: tuple[str, ...], expected: Level
+) -> None:
+    async with with_keys(tmp_path, emergency=permissions) as doctor:
+        checks = await doctor.run()
+    assert level(checks, "main: key") is Level.WARN  # works from every address, as does the other one
+    assert level(checks, "main (emergency key): key") is expected
+
+
+async def test_a_key_that_an_engine_uses_is_left_alone_whatever_its_state_directory(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with with_keys(tmp_path) as doctor:
+        fingerprint = ApiKey(key=Secret("an-ordinary-key"), secret=Secret(TEST_SECRET)).fingerprint
+        with hold_key(doctor.runtime, fingerprint, "an engine of another state directory"):
+            checks = await doctor.run()
+    (found,) = [check for check in checks if check.name == "main: key"]
+    assert found.level is Level.WARN
+    assert "an engine of another state directory" in found.text
+    assert level(checks, "main (emergency key): key") is Level.WARN
 
 
 async def test_a_venue_out_of_reach_is_a_line_of_the_report(autojump_clock: MockClock) -> None:

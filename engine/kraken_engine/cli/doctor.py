@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any
 
 import attrs
@@ -17,16 +17,17 @@ from kraken_engine.cli.output import print_json, print_text
 from kraken_engine.cli.parameters import Flag
 from kraken_engine.config import AccountSettings, Config, WireSettings
 from kraken_engine.control.rest_limits import REST_TIERS
-from kraken_engine.errors import ConfigError, EngineError, NonceRejected, StoreError, UsageError
+from kraken_engine.errors import ConfigError, EngineError, NonceRejected, StoreError, StoreLocked, UsageError
 from kraken_engine.model import VenueMode
-from kraken_engine.rest.preflight import FORBIDDEN, Level, check_key_info
+from kraken_engine.rest.preflight import FORBIDDEN, NEEDED, NEEDED_IN_AN_EMERGENCY, Level, check_key_info
 from kraken_engine.rest.private import PrivateRest
 from kraken_engine.rest.public import PublicRest
 from kraken_engine.rest.sending import NonceMarks
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.secret import ApiKey, Secret
-from kraken_engine.store.api_keys import load_api_key
+from kraken_engine.store.api_keys import load_api_key, load_emergency_key
 from kraken_engine.store.database import Store, open_store
+from kraken_engine.store.locks import hold_key
 from kraken_engine.tasks.rest import open_private_rest, open_public_rest
 from kraken_engine.venue.core.accounts.settings import PERMISSIONS, TEST_KEY, TEST_SECRET, KeySettings
 from kraken_engine.venue.core.accounts.settings import AccountSettings as VenueAccount
@@ -211,50 +212,65 @@ class Doctor:
         text = f"{account.tier}, as configured: {limit.limit:g} calls, {limit.decay_per_s:g} a second regained"
         self._note(f"{name}: tier", Level.OK, text, account=name, tier=account.tier)
         try:
-            key = self.keys.get(name) or load_api_key(self.runtime, account)
+            keys = {name: self.keys.get(name) or load_api_key(self.runtime, account)}
+            emergency = load_emergency_key(self.runtime, account)
         except ConfigError as error:
             for mistake in error.mistakes:
                 self._note(f"{name}: key", Level.FAIL, mistake, account=name)
             return
-        if skip is not None:
-            why = f"not asked about: without {skip} its nonces could come before those of another engine"
-            self._note(f"{name}: key", Level.WARN, why, account=name)
-            return
-        marks: NonceMarks | None = None if store is None else store.nonces
-        try:
-            async with open_private_rest(
-                self.config, self.runtime, public, key=key, name=name, tier=account.tier, marks=marks
-            ) as private:
-                await self._key(name, private)
-                await self._nonces(name, key, store)
-        except StoreError as error:
-            self._note(f"{name}: nonces", Level.FAIL, str(error), account=name)
+        if emergency is not None:
+            keys[f"{name} (emergency key)"] = emergency
+        for who, key in keys.items():
+            if skip is not None:
+                why = f"not asked about: without {skip} its nonces could come before those of another engine"
+                self._note(f"{who}: key", Level.WARN, why, account=name)
+                continue
+            try:
+                await self._ask(who, name, account, key, public=public, store=store)
+            except StoreLocked as error:
+                why = f"not asked about, for its nonces could come before those of an engine that runs: {error}"
+                self._note(f"{who}: key", Level.WARN, why, account=name)
+            except StoreError as error:
+                self._note(f"{who}: nonces", Level.FAIL, str(error), account=name)
 
-    async def _key(self, name: str, private: PrivateRest) -> None:
+    async def _ask(
+        self, who: str, name: str, account: AccountSettings, key: ApiKey, *, public: PublicRest, store: Store | None
+    ) -> None:
+        marks: NonceMarks | None = None if store is None else store.nonces
+        with ExitStack() as held:
+            if key.key != Secret(TEST_KEY):  # that one is everybody's
+                held.enter_context(hold_key(self.runtime, key.fingerprint, f"the doctor, account {name}"))
+            async with open_private_rest(
+                self.config, self.runtime, public, key=key, name=who, tier=account.tier, marks=marks
+            ) as private:
+                await self._key(who, name, private, NEEDED if who == name else NEEDED_IN_AN_EMERGENCY)
+                await self._nonces(who, name, key, store)
+
+    async def _key(self, who: str, name: str, private: PrivateRest, needed: Mapping[str, str]) -> None:
         try:
             info = await private.api_key_info(timeout_s=PATIENCE_S)
         except NonceRejected as error:
             text = f"{error}; does another program, or another machine, use this key?"
-            self._note(f"{name}: nonces", Level.FAIL, text, account=name)
+            self._note(f"{who}: nonces", Level.FAIL, text, account=name)
             return
         except EngineError as error:
-            self._note(f"{name}: key", Level.FAIL, str(error), account=name, fingerprint=private.fingerprint)
+            self._note(f"{who}: key", Level.FAIL, str(error), account=name, fingerprint=private.fingerprint)
             return
         unix_s = self.runtime.clock.wall_ns() / 1e9
-        for finding in check_key_info(info, unix_s=unix_s):
-            self._note(f"{name}: key", finding.level, finding.text, account=name, fingerprint=private.fingerprint)
+        for finding in check_key_info(info, unix_s=unix_s, needed=needed):
+            self._note(f"{who}: key", finding.level, finding.text, account=name, fingerprint=private.fingerprint)
 
-    async def _nonces(self, name: str, key: ApiKey, store: Store | None) -> None:
+    async def _nonces(self, who: str, name: str, key: ApiKey, store: Store | None) -> None:
         if store is None:
             return
         mark = await store.nonces.mark(key.fingerprint)
         ahead_s = (mark - self.runtime.clock.wall_ns()) / 1e9
         if ahead_s > CLOCK_FAIL_S:
             text = f"they go on {ahead_s:.0f} s ahead of the clock, which has been set back since"
-            self._note(f"{name}: nonces", Level.WARN, text, account=name, mark=mark)
+            self._note(f"{who}: nonces", Level.WARN, text, account=name, mark=mark)
         else:
             text = "the venue takes them, and what is reserved is on the disk"
-            self._note(f"{name}: nonces", Level.OK, text, account=name, mark=mark)
+            self._note(f"{who}: nonces", Level.OK, text, account=name, mark=mark)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import attrs
 from kraken_engine.codec.rest_private import KeyInfo
 from kraken_engine.codec.tally import label
 
-__all__ = ["FORBIDDEN", "NEEDED", "Finding", "Level", "check_key_info"]
+__all__ = ["FORBIDDEN", "NEEDED", "NEEDED_IN_AN_EMERGENCY", "Finding", "Level", "check_key_info"]
 
 
 class Level(enum.Enum):
@@ -47,16 +47,19 @@ NEEDED: Mapping[str, str] = {
 }
 """What an account of the engine needs, and what for."""
 
+NEEDED_IN_AN_EMERGENCY: Mapping[str, str] = {"close-trades": "cancelling orders"}
+"""What an emergency key needs: it only cancels."""
+
 FORBIDDEN: Mapping[str, str] = {"withdraw-funds": "move money out of the account"}
 """What no key of the engine may have, and what whoever steals it could do."""
 
 _SOON_S = 7 * 86_400
 
 
-def check_key_info(info: KeyInfo, *, unix_s: float) -> list[Finding]:
+def check_key_info(info: KeyInfo, *, unix_s: float, needed: Mapping[str, str] = NEEDED) -> list[Finding]:
     """Return what is to be said of a key at ``unix_s`` (Unix seconds), the worst first.
 
-    The names of permissions are the venue's; more than these are allowed, and are not named.
+    The names of permissions are the venue's; more than those ``needed`` are allowed, and are not named.
     """
     found: list[Finding] = []
     has = set(info.permissions)
@@ -65,7 +68,7 @@ def check_key_info(info: KeyInfo, *, unix_s: float) -> list[Finding]:
             found.append(_fail(f"the key may {what_for} ({name}): make one that may not, and delete this one"))
     found += [
         _fail(f"the key lacks {name}, needed for {what_for}: add it in the key's settings at the venue")
-        for name, what_for in NEEDED.items()
+        for name, what_for in needed.items()
         if name not in has
     ]
     if info.valid_until:
@@ -81,7 +84,7 @@ def check_key_info(info: KeyInfo, *, unix_s: float) -> list[Finding]:
     if not info.ip_allowlist:
         found.append(_warn("the key works from every address: let the venue accept it from yours only"))
     if not any(finding.level is Level.FAIL for finding in found):
-        listed = ", ".join(label(name) for name in sorted(has & set(NEEDED)))
+        listed = ", ".join(label(name) for name in sorted(has & set(needed)))
         found.append(Finding(level=Level.OK, text=f"the key has what it needs ({listed}) and cannot withdraw"))
     return found
 
