@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import attrs
 import pytest
 import trio
-from tests.tasks.test_engine_store import STATE, config, world
+from tests.tasks.test_engine_store import STATE, config, next_store_notice, world
+from trio.testing import MockClock
 
-from kraken_engine import Book, Ticker, open_engine
+from kraken_engine import Book, Health, Ticker, open_engine
+from kraken_engine.config import StoreSettings
 from kraken_engine.errors import Stale
 from kraken_engine.model import Integrity
+from kraken_engine.runtime import Worker, Workers
 from kraken_engine.sim.disk import SimDisk
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -78,3 +86,57 @@ async def test_a_corrupt_checkpoint_means_the_one_before_and_two_of_them_a_cold_
         disk.truncate(f"{STATE}/{name}", 10)
     async with open_engine(config(), runtime=world(disk)) as engine:
         assert engine.restored is None
+
+
+IMPATIENT = attrs.evolve(config(), store=StoreSettings(checkpoint_every_s=5.0, open_timeout_s=10.0))
+
+
+@attrs.define
+class Stuck:
+    """A disk that answers everything but what checkpoints ask of it, while it ``hangs``."""
+
+    workers: Workers
+    hangs: bool = False
+
+    def worker(self, name: str) -> Worker:
+        return _StuckWorker(self, self.workers.worker(name)) if name == "checkpoint" else self.workers.worker(name)
+
+
+@attrs.frozen
+class _StuckWorker:
+    stuck: Stuck
+    worker: Worker
+
+    async def run(self, work: Callable[[], T]) -> T:
+        if self.stuck.hangs:
+            await trio.sleep_forever()
+        return await self.worker.run(work)
+
+
+async def test_a_disk_that_hangs_holds_up_neither_the_start_nor_the_end(
+    disk: SimDisk, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = world(disk)
+    stuck = attrs.evolve(runtime, workers=Stuck(runtime.workers, hangs=True))
+    begin = trio.current_time()
+    async with (
+        open_engine(IMPATIENT, runtime=stuck) as engine,
+        engine.feed.subscribe(Health()) as health,
+    ):
+        assert engine.restored is None
+        assert "no checkpoint was read within 10 s: a cold start" in caplog.text
+        assert "expected the disk to take it within 10 s" in (await next_store_notice(health)).what
+        assert trio.current_time() - begin < 120
+    assert "the last checkpoint was not written within 5 s" in caplog.text
+
+
+async def test_a_checkpoint_that_is_too_long_costs_the_warm_start_alone(
+    disk: SimDisk, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kraken_engine.store.checkpoint.MAX_BYTES", 100)
+    async with (
+        open_engine(IMPATIENT, runtime=world(disk)) as engine,
+        engine.feed.subscribe(Health()) as health,
+    ):
+        assert "at most 100 bytes" in (await next_store_notice(health)).what
+    assert not [name for name in disk.list_directory(STATE) if name.startswith("checkpoint.")]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import trio
 
 from kraken_engine.control.error_actions import Where
-from kraken_engine.errors import DecodeError, StoreCorrupt, StoreError
+from kraken_engine.errors import DecodeError, StoreCorrupt, StoreError, UsageError
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Candle, TickerUpdate, Trade
 from kraken_engine.state.checkpoint import AccountState, EngineState, Restored, decode_state, encode_state
@@ -59,9 +59,14 @@ async def save_checkpoint(checkpoints: Checkpoints, market: Market, accounts: Ma
 
     Raises:
         StoreError: it may not be on the disk; the one before it is.
+        UsageError: it is too long to be kept.
     """
     state = _state(market, accounts)  # taken at one moment; none of it changes while it is written out
-    await checkpoints.save_made(lambda: encode_state(state))
+    limit_s = market.config.store.open_timeout_s
+    with trio.move_on_after(limit_s):
+        await checkpoints.save_made(lambda: encode_state(state))
+        return
+    raise StoreError(f"checkpoint: expected the disk to take it within {limit_s:g} s; it may be written all the same")
 
 
 async def run_checkpointer(
@@ -75,7 +80,7 @@ async def run_checkpointer(
         await trio.sleep(market.config.store.checkpoint_every_s)
         try:
             await save_checkpoint(checkpoints, market, accounts)
-        except StoreError as error:
+        except (StoreError, UsageError) as error:
             market.desk.decide(error, Where(line="checkpoints"))
             tell(str(error))
 

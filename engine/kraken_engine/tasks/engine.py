@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from kraken_engine.config import AccountSettings, Config
-from kraken_engine.errors import StoreError
+from kraken_engine.errors import StoreError, UsageError
 from kraken_engine.feed.feed import Feed
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.topics import Health
@@ -108,17 +108,27 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
             yield Engine(market, accounts)
             return
         checkpoints = Checkpoints(runtime, store.directory)
-        restored = await restore_checkpoint(checkpoints, market, disk.note)
+        restored: Restored | None = None
+        with trio.move_on_after(config.store.open_timeout_s) as reading:
+            restored = await restore_checkpoint(checkpoints, market, disk.note)
+        if reading.cancelled_caught:
+            disk.note(
+                f"{store.directory}: no checkpoint was read within {config.store.open_timeout_s:g} s: a cold start"
+            )
         async with open_background("the checkpointer") as nursery:
             nursery.start_soon(run_checkpointer, checkpoints, market, accounts, disk.note)
             nursery.start_soon(run_switch_log, market.publisher, store.history("failover"))
             yield Engine(market, accounts, store, restored)
         # Left in peace: what is known now is what the next engine begins with.
-        with trio.move_on_after(config.store.close_timeout_s):
+        with trio.move_on_after(config.store.close_timeout_s) as saving:
             try:
                 await save_checkpoint(checkpoints, market, accounts)
-            except StoreError as error:
+            except (StoreError, UsageError) as error:
                 disk.note(str(error))
+        if saving.cancelled_caught:
+            disk.note(
+                f"{store.directory}: the last checkpoint was not written within {config.store.close_timeout_s:g} s"
+            )
 
 
 @attrs.define(eq=False)
