@@ -93,6 +93,22 @@ def test_an_account_is_called_what_a_variable_can_be_called(name: str) -> None:
     assert mistakes(f"accounts: {{{name}: {{}}}}") == [expected]
 
 
+@pytest.mark.parametrize("name", [KEY, SECRET, "tier2", "1" * 40, "?"])
+def test_a_setting_is_called_what_a_setting_can_be_called(name: str) -> None:
+    expected = "k.yaml:3: accounts.main: expected names such as tier, got one that is not shown"
+    assert mistakes(f"accounts:\n  main:\n    '{name}': x\n") == [expected]
+
+
+def test_what_stands_in_the_place_of_all_accounts_is_not_repeated() -> None:
+    expected = "k.yaml:1: accounts: expected keys and values, got something else, not shown"
+    assert mistakes(f"accounts: {SECRET}") == [expected]
+
+
+@pytest.mark.parametrize("text", ["*password-1", "&password-1 x, other: &password-1 y"])
+def test_what_is_no_yaml_is_not_repeated_either(text: str) -> None:
+    assert not any("password" in mistake for mistake in mistakes(f"accounts: {{main: {{otp: {text}}}}}"))
+
+
 def test_an_account_is_keys_and_values() -> None:
     expected = "k.yaml:1: accounts.main: expected keys and values, got something else, not shown"
     assert mistakes(f"accounts: {{main: {SECRET}}}") == [expected]

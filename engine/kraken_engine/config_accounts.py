@@ -17,6 +17,8 @@ ACCOUNTS_PREFIX = "KRAKEN_ENGINE_ACCOUNTS__"
 """Variables of this name and two parts more: ``MAIN__TIER``, ``MAIN__KEY``."""
 _KEY_PARTS = ("KEY", "SECRET", "OTP", "EMERGENCY_KEY", "EMERGENCY_SECRET", "EMERGENCY_OTP")
 """Last parts of environment variables that hold keys: their values are not read here."""
+_NAME = re.compile(r"[A-Za-z]+([_-][A-Za-z]+)*")
+"""What a setting might be called; a key that stands in its place has digits, or other signs."""
 _KEY_NAMES = re.compile(r"(emergency_?|api_?|private_?|public_?)*(key|secret|otp|password|passphrase|sign|token)")
 
 
@@ -45,6 +47,10 @@ def take_out_keys(document: Document) -> None:
             document.mistake(where, f"accounts.{name}: expected keys and values, got something else, not shown")
             del accounts[name]
         else:
+            for key in [key for key in accounts[name] if not _NAME.fullmatch(key)]:
+                where = document.place(("accounts", name, key))
+                document.mistake(where, f"accounts.{name}: expected names such as tier, got one that is not shown")
+                del accounts[name][key]
             for key in [key for key in accounts[name] if _KEY_NAMES.fullmatch(key.lower())]:
                 variable = f"{ACCOUNTS_PREFIX}{name.upper()}__{key.upper()}"
                 advice = f"put it into a file that key_file names, or into {variable}"

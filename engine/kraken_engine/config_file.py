@@ -167,7 +167,11 @@ def checked_settings(document: Document, name: str) -> dict[str, Any]:
 
 
 def _document(name: str) -> Document:
-    return Document(name, hidden=("accounts",))
+    return Document(name, hidden=_HIDDEN)
+
+
+_HIDDEN = ("accounts",)
+"""Sections of which nothing is repeated: where a key might stand."""
 
 
 def _override(document: Document, environment: Mapping[str, str]) -> None:
@@ -232,7 +236,8 @@ def _sections_are_mappings(document: Document) -> None:
         if value is None:
             document.values[section] = {}
         elif not isinstance(value, dict):
-            document.mistake(document.place((section,)), f"{section}: expected keys and values, got {_got(value)}")
+            got = "something else, not shown" if section in _HIDDEN and isinstance(value, str) else _got(value)
+            document.mistake(document.place((section,)), f"{section}: expected keys and values, got {got}")
             del document.values[section]
 
 

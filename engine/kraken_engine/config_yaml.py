@@ -129,11 +129,12 @@ class Document:
             mark = slip.problem_mark or slip.context_mark
             if place.line is not None and mark is not None:
                 place = Place(place.source, mark.line + 1)
-            self.mistake(place, f"not YAML: {shown(str(slip.problem or slip.context or 'unreadable'))}")
+            why = _QUOTED.sub("(not shown)", str(slip.problem or slip.context or "unreadable"))
+            self.mistake(place, f"not YAML: {shown(why)}")
         except RecursionError:
             self.mistake(place, "nested too deeply")
         except Exception as error:  # noqa: BLE001 - the parser trips over some garbage, and then the text is at fault
-            why = str(error).partition("\n")[0] or type(error).__name__
+            why = _QUOTED.sub("(not shown)", str(error).partition("\n")[0]) or type(error).__name__
             self.mistake(place, f"not YAML: {shown(why)}")
         return _UNUSABLE
 
@@ -178,6 +179,10 @@ class Document:
                 if value is not _UNUSABLE:
                     values[key] = value
         return values
+
+
+_QUOTED = re.compile(r"'[^']{4,}'" '|"[^"]{4,}"')
+"""What the parser repeats of the text beyond single characters: it might be a key."""
 
 
 @attrs.define
