@@ -71,3 +71,19 @@ def test_a_snippet_is_short_printable_and_without_markup(body: bytes) -> None:
 def test_a_snippet_shows_no_secret() -> None:
     secret = Secret("a-token-nobody-may-see")
     assert secret.reveal() not in snippet(b"<p>rejected a-token-nobody-may-see</p>")
+
+
+@pytest.mark.parametrize(
+    ("words", "accepted"),
+    [
+        ("EOrder:Insufficient funds", True),
+        ("EGeneral:Invalid arguments", True),
+        ("EAPI:Invalid nonce", False),
+        ("EAPI:Invalid key", False),
+        ("EAPI:Rate limit exceeded", False),
+        ("EGeneral:Temporary lockout", False),
+        ("EService:Unavailable", False),
+    ],
+)
+def test_a_nonce_is_accepted_only_by_a_venue_that_got_so_far(words: str, accepted: bool) -> None:
+    assert refusal(BALANCE, (words,)).nonce_accepted is accepted

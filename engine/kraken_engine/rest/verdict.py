@@ -47,17 +47,19 @@ def refusal(what: Operation, errors: tuple[str, ...]) -> Verdict:
     known = [classify(words) for words in errors]
     times = [found.retry_at_unix_s for found in known if found.retry_at_unix_s is not None]
     nonce_refused = isinstance(error, NonceRejected)
+    effect = breaker_effect(errors)
     return Verdict(
         error=error,
-        effect=breaker_effect(errors),
+        effect=effect,
         # After a rate limit the breaker is open: another attempt would only be told so.
         may_retry=(error.retryable or (what.repeatable and error.maybe_executed))
-        and breaker_effect(errors) is not BreakerEffect.RATE_LIMIT,
+        and effect is not BreakerEffect.RATE_LIMIT,
         most_retries=None if all(found.rule.known for found in known) else MOST_RETRIES_UNKNOWN,
         pause_s=error.retry_after_s,
         retry_at_unix_s=max(times, default=None),
         nonce_refused=nonce_refused,
-        nonce_accepted=not nonce_refused and not isinstance(error, AuthRejected),
+        # A venue that is in trouble, or has had too many calls, may not have got so far.
+        nonce_accepted=effect is BreakerEffect.NONE and not nonce_refused and not isinstance(error, AuthRejected),
     )
 
 
