@@ -35,9 +35,9 @@ def test_without_a_checkpoint_the_start_is_cold_and_nothing_is_wrong(disk: SimDi
 
 def test_the_newest_checkpoint_is_loaded_by_the_next_process(disk: SimDisk) -> None:
     saved(disk, b"one", b"two", b"three")
-    assert CheckpointFiles(disk, HOME).load() == Loaded(payload=b"three", generation=3, notes=())
+    assert CheckpointFiles(disk, HOME).load() == Loaded(payload=b"three", generation=3, notes=(), before=(2, b"two"))
     saved(disk, b"four")
-    assert CheckpointFiles(disk, HOME).load() == Loaded(payload=b"four", generation=4, notes=())
+    assert CheckpointFiles(disk, HOME).load() == Loaded(payload=b"four", generation=4, notes=(), before=(3, b"three"))
     assert disk.list_directory(HOME) == ["checkpoint.0", "checkpoint.1"]
 
 
@@ -66,7 +66,7 @@ def test_without_any_whole_checkpoint_the_start_is_cold_and_that_is_said(disk: S
         "no checkpoint is whole: a cold start",
     )
     saved(disk, b"three", b"four")
-    assert CheckpointFiles(disk, HOME).load() == Loaded(payload=b"four", generation=2, notes=())
+    assert CheckpointFiles(disk, HOME).load() == Loaded(payload=b"four", generation=2, notes=(), before=(1, b"three"))
 
 
 def test_what_cannot_be_read_now_is_not_overtaken_by_a_lower_generation(disk: SimDisk) -> None:
@@ -85,7 +85,7 @@ def test_what_cannot_be_read_now_is_not_overtaken_by_a_lower_generation(disk: Si
         files.save(b"four")
     disk.fault = disk.after_step = None
     assert files.save(b"four") == 4
-    assert CheckpointFiles(disk, HOME).load() == Loaded(payload=b"four", generation=4, notes=())
+    assert CheckpointFiles(disk, HOME).load() == Loaded(payload=b"four", generation=4, notes=(), before=(3, b"three"))
 
 
 def test_an_older_version_is_not_guessed_at(disk: SimDisk) -> None:

@@ -16,15 +16,19 @@ other                log_and_continue               ``LogAndContinue``: whoever 
 ==================== ============================== =====================================================
 
 The venue's words get their kind from :mod:`~kraken_engine.codec.venue_errors`, exceptions from :data:`EXCEPTIONS`. What
-is in neither is *unknown*: counted under its name, told, and survived. Nothing here acts; a command is a value.
+is in neither is *unknown*: counted under its name, told, and survived.
+
+Nothing here acts; a command is a value. Usually whoever noticed the error owns the matter and obeys what
+:meth:`ErrorDesk.decide` returns; where somebody else does, :meth:`ErrorDesk.deliver` hands it to who said so with
+:meth:`ErrorDesk.own`: a rate limit that a line hears of stops the REST calls of the same account.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import cast, final
+from typing import Any, TypeVar, cast, final
 
 import attrs
 
@@ -200,6 +204,8 @@ Command = (
     | LogAndContinue
 )
 
+C = TypeVar("C", bound=Command)
+
 _COMMAND_OF: Mapping[ErrorKind, type[Command]] = {
     ErrorKind.WEBSOCKET_DISCONNECT: ReconnectWithBackoff,
     ErrorKind.WEBSOCKET_AUTH_FAIL: RefreshTokenAndReconnect,
@@ -250,6 +256,34 @@ class ErrorDesk:
     counts: dict[ErrorKind, int] = attrs.field(factory=lambda: dict.fromkeys(ErrorKind, 0), init=False)
     unknown: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
     """How often each unknown error was seen, by its name."""
+    on_decided: Callable[[Command], None] = lambda _: None
+    """Told of every command: the log, for one."""
+    _owners: dict[tuple[type, str | None], Callable[[Any], None]] = attrs.field(
+        factory=dict[tuple[type, str | None], Callable[[Any], None]], init=False, repr=False
+    )
+
+    def own(self, command: type[C], account: str | None, obey: Callable[[C], None]) -> Callable[[], None]:
+        """Have commands of a kind that concern ``account`` (None: the public side) delivered to ``obey``.
+
+        Returns:
+            What ends that.
+        """
+        place = (command, account)
+        self._owners[place] = obey
+
+        def leave() -> None:
+            if self._owners.get(place) is obey:
+                del self._owners[place]
+
+        return leave
+
+    def deliver(self, command: Command) -> bool:
+        """Hand a command to its owner, who obeys at once; return whether there is one."""
+        obey = self._owners.get((type(command), command.where.account))
+        if obey is None:
+            return False
+        obey(command)
+        return True
 
     def decide(self, error: Exception | str, where: Where) -> Command:
         """Return what is to be done about an exception, or about the venue's words over a WebSocket.
@@ -266,6 +300,11 @@ class ErrorDesk:
             name = shown(error) if isinstance(error, str) else _name(error)
             name = name if name in self.unknown or len(self.unknown) < _KEPT else "others"
             self.unknown[name] = self.unknown.get(name, 0) + 1
+        command = self._command(error, kind, where, known=known)
+        self.on_decided(command)
+        return command
+
+    def _command(self, error: Exception | str, kind: ErrorKind, where: Where, *, known: bool) -> Command:
         why = shown(error if isinstance(error, str) else str(error) or type(error).__name__)
         match kind:
             case ErrorKind.REST_RATE_LIMIT:

@@ -39,7 +39,7 @@ from kraken_engine.control.circuit_breaker import (
     Probed,
     Ticket,
 )
-from kraken_engine.control.error_actions import ErrorDesk, Where
+from kraken_engine.control.error_actions import ActivateCircuitBreaker, ErrorDesk, ResetNonceAndRetry, Where
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
 from kraken_engine.errors import CircuitOpen, EngineError, NotSent, Rejected, RestFailed, UsageError, shown
@@ -420,16 +420,20 @@ class RestQueue:
             observer(attempt)
 
     def _settle(self, call: Call, found: Verdict | None, now: float) -> float | None:
-        try_nonce_again = self.sender.heard(found)
         if found is None:
+            self.sender.heard(None, reset=False)
             if call.ticket is not None:
                 self.breaker.succeeded(call.ticket, now=now)
             call.succeed(call.value)
             return None
         self._count(found)
         # What the table commands is done right here: breaker, nonces and retries are this task's own.
-        self.desk.decide(found.error, Where(account=self.account, operation=call.what.name, symbol=call.pair))
-        self._tell_breaker(call, found, now)
+        where = Where(account=self.account, operation=call.what.name, symbol=call.pair)
+        command = self.desk.decide(found.error, where)
+        try_nonce_again = self.sender.heard(found, reset=isinstance(command, ResetNonceAndRetry))
+        # Of several words the gravest gives the command; a rate limit among the others counts all the same.
+        limited = isinstance(command, ActivateCircuitBreaker) or found.effect is BreakerEffect.RATE_LIMIT
+        self._tell_breaker(call, found, now, limited=limited)
         pause_s = self._pause_s(call, found, now, try_nonce_again=try_nonce_again)
         if pause_s is None:
             call.fail(found.error)
@@ -446,27 +450,32 @@ class RestQueue:
         elif found.effect is not None:
             self._counts["failures"] += 1
 
-    def _tell_breaker(self, call: Call, found: Verdict, now: float) -> None:
+    def activate_breaker(self, command: ActivateCircuitBreaker) -> None:
+        """Stop the calls of this queue: somebody else of the same account, or address, was told of its limit."""
+        now = self._clock.now()
+        self.breaker.trip(Failure.RATE_LIMIT, now=now, not_before=now + command.pause_s)
+        self._changed.set()
+
+    def _tell_breaker(self, call: Call, found: Verdict, now: float, *, limited: bool) -> None:
         ticket, breaker = call.ticket, self.breaker
         not_before = now + found.pause_s
         if found.retry_at_unix_s is not None:
             venue_ns = self._venue_clock.now_ns(now=now)
             unix_s = (self._clock.wall_ns() if venue_ns is None else venue_ns) / 1e9
             not_before = max(not_before, now + found.retry_at_unix_s - unix_s)
-        if found.effect is BreakerEffect.RATE_LIMIT:
+        if limited:
             free_s = self._limits.refused(call.what, call.pair, sent_at=call.sent_at, now=now)
             not_before = max(not_before, free_s)
         if ticket is None:
             return
-        match found.effect:
-            case None:
-                breaker.cancelled(ticket, now=now)
-            case BreakerEffect.NONE:
-                breaker.succeeded(ticket, now=now)
-            case BreakerEffect.FAILURE:
-                breaker.failed(ticket, Failure.TRANSPORT, now=now)
-            case BreakerEffect.RATE_LIMIT:
-                breaker.failed(ticket, Failure.RATE_LIMIT, now=now, not_before=not_before)
+        if limited:
+            breaker.failed(ticket, Failure.RATE_LIMIT, now=now, not_before=not_before)
+        elif found.effect is None:
+            breaker.cancelled(ticket, now=now)
+        elif found.effect is BreakerEffect.FAILURE:
+            breaker.failed(ticket, Failure.TRANSPORT, now=now)
+        else:
+            breaker.succeeded(ticket, now=now)
 
     def _pause_s(self, call: Call, found: Verdict, now: float, *, try_nonce_again: bool) -> float | None:
         """Return the pause before another attempt, or None if there is none."""

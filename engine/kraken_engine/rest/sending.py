@@ -57,7 +57,7 @@ class Sender(Protocol):
         """
         ...
 
-    def heard(self, found: Verdict | None) -> bool:
+    def heard(self, found: Verdict | None, *, reset: bool) -> bool:
         """Learn from what became of an attempt (None: it succeeded); say whether to try again with another nonce."""
         ...
 
@@ -106,7 +106,7 @@ class UnsignedSender:
         target = f"{what.path}?{urlencode(fields)}" if fields else what.path
         return _reply(what, await self.http.request(what.name, "GET", target, timeout_s=timeout_s))
 
-    def heard(self, found: Verdict | None) -> bool:  # noqa: ARG002
+    def heard(self, found: Verdict | None, *, reset: bool) -> bool:  # noqa: ARG002
         """Learn nothing: there are no nonces."""
         return False
 
@@ -138,13 +138,13 @@ class SignedSender:
         )
         return _reply(what, answer)
 
-    def heard(self, found: Verdict | None) -> bool:
-        """Learn whether the nonce was taken; a refused one is followed by a higher one, a few times."""
+    def heard(self, found: Verdict | None, *, reset: bool) -> bool:
+        """Learn whether the nonce was taken; after a refused one, if commanded, go up with them, a few times."""
         if found is None or found.nonce_accepted:
             self.nonces.accepted()
             return False
         now = self.clock.now()
-        return found.nonce_refused and self.nonces.refused(now=now, venue_ns=self.venue_clock.now_ns(now=now) or 0)
+        return reset and self.nonces.refused(now=now, venue_ns=self.venue_clock.now_ns(now=now) or 0)
 
     async def _nonce(self, what: Operation, timeout_s: float) -> int:  # noqa: ASYNC109 - it needs words of its own
         with trio.move_on_after(timeout_s):

@@ -8,6 +8,7 @@ import attrs
 
 from kraken_engine.codec.ws_v2 import BookMessage
 from kraken_engine.config import SubscriptionSettings
+from kraken_engine.errors import DecodeError
 from kraken_engine.model import Instrument
 from kraken_engine.normalise.events import Resync
 from kraken_engine.state.book_log import SharedBooks
@@ -40,6 +41,9 @@ class BookChannel:
     _retired_mismatched: int = attrs.field(default=0, init=False)
     _restless: dict[str, None] = attrs.field(factory=dict[str, None], init=False)
     """Symbols whose synchronisation has something due."""
+
+    def tell_rejects(self, tell: Callable[[DecodeError], None]) -> None:
+        """Tell of nothing: a message that makes no sense costs the book, which says so itself."""
 
     def want(self, key: StreamKey, subscription: SubscriptionKey, *, now: float) -> None:
         """Expect a snapshot and updates of this book, at this depth, from now on."""

@@ -10,6 +10,7 @@ speak up: somebody has to know that this line is current as well.
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
@@ -43,6 +44,10 @@ class ChannelView(Protocol):
     """Elements skipped because they could not be trusted."""
     unsubscribed: int
     """Elements ignored because nobody here asked for their symbol."""
+
+    def tell_rejects(self, tell: Callable[[DecodeError], None]) -> None:
+        """Call ``tell`` for each element that is left out from now on."""
+        ...
 
     def want(self, key: StreamKey, subscription: SubscriptionKey, *, now: float) -> None:
         """Expect messages of this stream from now on."""
@@ -107,11 +112,16 @@ class SimpleChannel(abc.ABC, Generic[S]):
     rejected: int = attrs.field(default=0, init=False)
     unsubscribed: int = attrs.field(default=0, init=False)
     last_reject: DecodeError | None = attrs.field(default=None, init=False)
+    _tell_reject: Callable[[DecodeError], None] | None = attrs.field(default=None, init=False)
     _brought: dict[StreamKey, Progress] = attrs.field(factory=dict[StreamKey, Progress], init=False)
     _undated: dict[StreamKey, None] = attrs.field(factory=dict[StreamKey, None], init=False)
     """Streams of which a snapshot came last."""
     _loud: dict[StreamKey, None] = attrs.field(factory=dict[StreamKey, None], init=False)
     _streams: dict[StreamKey, S] = attrs.field(factory=dict[StreamKey, S], init=False)
+
+    def tell_rejects(self, tell: Callable[[DecodeError], None]) -> None:
+        """Call ``tell`` for each element that is left out from now on."""
+        self._tell_reject = tell
 
     @abc.abstractmethod
     def _begin(self, subscription: SubscriptionKey) -> S:
@@ -178,6 +188,8 @@ class SimpleChannel(abc.ABC, Generic[S]):
     def _reject(self, error: DecodeError) -> None:
         self.rejected += 1
         self.last_reject = error
+        if self._tell_reject is not None:
+            self._tell_reject(error)
 
 
 def _stale(key: StreamKey, why: str, now: float) -> Stale:

@@ -43,6 +43,8 @@ class Loaded:
     """Counts the checkpoints; 0 without one."""
     notes: tuple[str, ...]
     """What could not be used and what is used instead, for whoever runs the engine; empty when all was well."""
+    before: tuple[int, bytes] | None = None
+    """Generation and payload of the whole checkpoint before it, for whoever cannot make sense of the newest."""
 
 
 def seal(generation: int, payload: bytes) -> bytes:
@@ -115,7 +117,13 @@ class CheckpointFiles:
             broken.append("no checkpoint is whole: a cold start")
         elif broken:
             broken.append(f"generation {self._generation} of {best} is used, which may be the one before the last")
-        return Loaded(payload=payload, generation=self._generation, notes=tuple(broken))
+        before = [found for name, found in whole.items() if name != best]
+        return Loaded(
+            payload=payload,
+            generation=self._generation,
+            notes=tuple(broken),
+            before=before[0] if before else None,
+        )
 
     def save(self, payload: bytes) -> int:
         """Write a checkpoint, and return its generation once it is durable.

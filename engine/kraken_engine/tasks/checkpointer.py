@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 
 import trio
 
-from kraken_engine.control.error_actions import Where
+from kraken_engine.control.error_actions import RestoreFromCheckpoint, Where
 from kraken_engine.errors import DecodeError, StoreCorrupt, StoreError, UsageError
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Candle, TickerUpdate, Trade
 from kraken_engine.state.checkpoint import AccountState, EngineState, Restored, decode_state, encode_state
-from kraken_engine.store.checkpoint import Checkpoints
+from kraken_engine.store.checkpoint import Checkpoints, Loaded
 from kraken_engine.tasks.market import Market
 from kraken_engine.trading.account import Account
 
@@ -27,24 +27,20 @@ async def restore_checkpoint(checkpoints: Checkpoints, market: Market, tell: Cal
 
     ``tell`` is told of whatever could not be used.
     """
-    where = Where(line="checkpoints")
     try:
         loaded = await checkpoints.load()
     except StoreError as error:
-        market.desk.decide(error, where)
+        market.desk.decide(error, Where(line="checkpoints"))
         tell(f"{error}: a cold start")
         return None
-    if loaded.notes:  # the generation before it is what was loaded
-        market.desk.decide(StoreCorrupt("; ".join(loaded.notes)), where)
     for note in loaded.notes:
         tell(note)
+    if loaded.notes and not _may_go_back(market, StoreCorrupt("; ".join(loaded.notes))):
+        return None
     if loaded.payload is None:
         return None
-    try:
-        state = decode_state(loaded.payload)
-    except DecodeError as error:
-        market.desk.decide(StoreCorrupt(f"checkpoint {loaded.generation}: {error}"), where)
-        tell(f"checkpoint {loaded.generation}: {error}: a cold start")
+    state = _decoded(loaded, market, tell)
+    if state is None:
         return None
     clock = market.runtime.clock
     restored = Restored(state=state, now=clock.now(), wall_ns=clock.wall_ns())
@@ -52,6 +48,26 @@ async def restore_checkpoint(checkpoints: Checkpoints, market: Market, tell: Cal
     for key, event in newest.items():
         market.publisher.restore(key, event, restored.stale(key))
     return restored
+
+
+def _decoded(loaded: Loaded, market: Market, tell: Callable[[str], None]) -> EngineState | None:
+    """Return what the newest generation says that makes sense; None: none does."""
+    generations = [(loaded.generation, loaded.payload or b""), *(() if loaded.before is None else (loaded.before,))]
+    for generation, payload in generations:
+        try:
+            return decode_state(payload)
+        except DecodeError as error:
+            what = f"checkpoint {generation}: {error}"
+            last = generation == generations[-1][0]
+            tell(f"{what}: {'a cold start' if last else 'the one before it is used'}")
+            if not _may_go_back(market, StoreCorrupt(what)):
+                return None
+    return None
+
+
+def _may_go_back(market: Market, error: StoreCorrupt) -> bool:
+    """Return whether what is to be done about ``error`` is to use an earlier generation."""
+    return isinstance(market.desk.decide(error, Where(line="checkpoints")), RestoreFromCheckpoint)
 
 
 async def save_checkpoint(checkpoints: Checkpoints, market: Market, accounts: Mapping[str, Account]) -> None:

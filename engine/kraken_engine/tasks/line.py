@@ -11,6 +11,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import attrs
@@ -19,7 +20,7 @@ from kraken_engine.codec.requests import encode_request
 from kraken_engine.codec.ws_v2 import Ack
 from kraken_engine.config import Config
 from kraken_engine.control.backoff import Backoff
-from kraken_engine.control.error_actions import ErrorDesk, Where
+from kraken_engine.control.error_actions import Command, ErrorDesk, ReconnectWithBackoff, Resnapshot, Where
 from kraken_engine.control.venue_mode import VenueModes
 from kraken_engine.errors import DecodeError, LineError
 from kraken_engine.monitor.kpis import Kpis
@@ -136,11 +137,15 @@ class Line(abc.ABC):
     _dropped: dict[StreamKey, None] = attrs.field(factory=dict[StreamKey, None], init=False)
     """Of the fed streams those that are not wanted any more."""
     _port: Port | None = attrs.field(default=None, init=False)
+    _asked_for_nonsense: dict[str, None] = attrs.field(factory=dict[str, None], init=False)
+    """Channels that were asked anew on this connection, since an element of a message made no sense."""
 
     def __attrs_post_init__(self) -> None:
         self.backoff = Backoff(self.config.backoff, self.runtime.fork_rng(f"backoff {self.name}"))
         self.subscriptions = Subscriptions(self.config.subscriptions, self.urgent, self._is_away)
         self.views = {view.channel: view for view in self.make_views()}
+        for view in self.views.values():
+            view.tell_rejects(partial(self.left_out, view.channel))
 
     # -- what makes the kind of a line
 
@@ -180,6 +185,11 @@ class Line(abc.ABC):
     def tick(self, channel: str, port: Port) -> None:
         """Do what is due in a channel by now."""
         self.settle(self.views[channel].tick(now=self.now()), port)
+
+    @property
+    def account_name(self) -> str | None:
+        """Whose line it is; None: nobody's, it is of the public side."""
+        return None
 
     @property
     def identity(self) -> str:
@@ -283,6 +293,7 @@ class Line(abc.ABC):
         """A connection is up: everything wanted is due for subscription."""
         self._port = port
         self._retire_unwanted()
+        self._asked_for_nonsense.clear()
         now = self.now()
         self.backoff.connected(now=now)
         self.kpis.line_up(self.identity, now=now)
@@ -324,10 +335,14 @@ class Line(abc.ABC):
     # -- what the reader and the channel tasks report
 
     def answered(self, ack: Ack, port: Port, *, now: float) -> None:
-        """Take one reply of the venue to a subscription. What a refusal means for it is the subscriptions' to say."""
+        """Take one reply of the venue to a subscription.
+
+        What a refusal means for it is the subscriptions' to say; what it means beyond, the table of errors.
+        """
         if not ack.success:
-            where = Where(line=self.name, channel=ack.channel, symbol=ack.symbol)
-            self.desk.decide(ack.error or "refused without a reason", where)
+            error = ack.error or "refused without a reason"
+            where = Where(line=self.name, account=self.account_name, channel=ack.channel, symbol=ack.symbol)
+            self.obey(self.desk.decide(error, where), port, error=error)
         for notice in self.subscriptions.ack(ack, now=now):
             self.tell(notice)
         view = self.views.get(ack.channel or "")
@@ -338,6 +353,13 @@ class Line(abc.ABC):
             # A confirmed subscription may have started a deadline, which its channel's task must get to know.
             port.nudge(view.channel, now=now)
         self.outlet.flush()
+
+    def obey(self, command: Command, port: Port, *, error: str) -> None:
+        """Do what the table of errors commands about ``error``, the venue's words over this line."""
+        if isinstance(command, ReconnectWithBackoff):
+            port.end(LineError(f"{self.name}: {error}"))
+        else:
+            self.desk.deliver(command)  # a rate limit stops the REST calls of this account; the rest is told already
 
     def settle(self, outcomes: Iterable[Outcome], port: Port) -> None:
         """Publish what happened, and ask anew for what only a snapshot heals."""
@@ -385,15 +407,31 @@ class Line(abc.ABC):
         if not concerned:
             self.outlet.announce(notice)
 
-    def reject(self, error: DecodeError) -> None:
-        """Count a frame that could not be decoded."""
+    def left_out(self, channel: str, error: DecodeError) -> None:
+        """A view left out an element that makes no sense: where others build upon it, a snapshot is asked for.
+
+        Once for each connection: a list that comes with the same nonsense every time is as whole as it gets.
+        """
+        command = self.desk.decide(error, Where(line=self.name, account=self.account_name, channel=channel))
+        if isinstance(command, Resnapshot) and self._port is not None and channel not in self._asked_for_nonsense:
+            self._asked_for_nonsense[channel] = None
+            for key in self.streams_of(channel):
+                self._port.again(key)
+
+    def reject(self, error: DecodeError) -> Command:
+        """Count a frame that could not be decoded, and return what is to be done about it."""
         self.counters.undecodable += 1
-        self.desk.decide(error, Where(line=self.name))
+        command = self.desk.decide(error, Where(line=self.name, account=self.account_name))
         self.kpis.error(now=self.now())
         name = f"{error.path}: expected {error.expected}"
         if name not in self.errors and len(self.errors) >= _REASONS_KEPT:
             name = "other"
         self.errors[name] = self.errors.get(name, 0) + 1
+        return command
+
+    def status_rejected(self, error: DecodeError) -> None:
+        """Count a status that makes no sense; the next one stands by itself."""
+        self.reject(error)
 
     def statistics(self) -> LineStatistics:
         """Return the totals of this line."""

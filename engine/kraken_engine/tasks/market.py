@@ -20,15 +20,17 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from types import MappingProxyType
 from typing import final
 
 import attrs
+import structlog
 import trio
 
 from kraken_engine.config import Config
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
-from kraken_engine.control.error_actions import ErrorDesk
+from kraken_engine.control.error_actions import Command, ErrorDesk, LogAndContinue
 from kraken_engine.control.venue_mode import OrderShape, Permit, VenueModes
 from kraken_engine.errors import StartupError, shown
 from kraken_engine.feed.current import CurrentValues
@@ -251,7 +253,7 @@ async def _open_market(
     kpis = Kpis(now=runtime.clock.now())
     continuity = Continuity(settings=config.failover, publisher=publisher, clock=runtime.clock, kpis=kpis)
     budget = ConnectBudget(config.backoff)
-    desk = ErrorDesk()
+    desk = ErrorDesk(on_decided=partial(_log_command, log))
     pool = Pool(
         config=config,
         runtime=runtime,
@@ -309,6 +311,15 @@ async def _open_market(
             )
     finally:
         publisher.close()
+
+
+def _log_command(log: structlog.stdlib.BoundLogger, command: Command) -> None:
+    """Write down what is done about an error; one that is in no table is worth a warning."""
+    where = {name: value for name, value in attrs.asdict(command.where).items() if value is not None}
+    if isinstance(command, LogAndContinue) and not command.known:
+        log.warning("unknown error", why=command.why, **where)
+    else:
+        log.debug("error", action=type(command).__name__, why=command.why, **where)
 
 
 async def _wait_ready(pool: Pool, publisher: Publisher, config: Config) -> None:

@@ -21,6 +21,7 @@ from kraken_engine.codec.ws_v2 import (
     TickerMessage,
     TradeMessage,
 )
+from kraken_engine.control.error_actions import Resnapshot
 from kraken_engine.control.lag import Lag
 from kraken_engine.errors import DecodeError, LineError
 from kraken_engine.model import Instrument
@@ -284,7 +285,7 @@ class _MarketReader:
         if type(message) is Ack:
             line.answered(message, self._port, now=received_s)
         elif type(message) is StatusMessage:
-            status = venue_status(message, at_s=received_s, reject=line.reject)
+            status = venue_status(message, at_s=received_s, reject=line.status_rejected)
             if status is not None:
                 line.outlet.announce(status)
                 line.outlet.flush()
@@ -295,9 +296,9 @@ class _MarketReader:
 
     def _undecodable(self, frame: bytes, error: DecodeError, received_s: float, found: dict[str, list[Any]]) -> None:
         """Skip a frame, but not silently: what it may have changed is unsynchronised from here on."""
-        self._line.reject(error)
-        for channel, lost in self._junk.cost(frame, error):
-            found.setdefault(channel, []).append(lost)
+        if isinstance(self._line.reject(error), Resnapshot):
+            for channel, lost in self._junk.cost(frame, error):
+                found.setdefault(channel, []).append(lost)
         why = self._junk.verdict(error, now=received_s)
         if why is not None:
             self._port.end(LineError(f"{self._line.name}: {why}"))

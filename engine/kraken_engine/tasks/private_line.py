@@ -15,6 +15,7 @@ import attrs
 from kraken_engine.codec.requests import encode_request
 from kraken_engine.codec.ws_v2_frames import Ack, Pong, StatusMessage
 from kraken_engine.codec.ws_v2_private import BalancesMessage, ExecutionsMessage, PrivateDecoder
+from kraken_engine.control.error_actions import Command, RefreshTokenAndReconnect, Resnapshot
 from kraken_engine.errors import AuthRejected, CircuitOpen, ConnectFailed, DecodeError, EngineError, LineError
 from kraken_engine.normalise.instruments import venue_status
 from kraken_engine.secret import Secret
@@ -160,18 +161,23 @@ class PrivateLine(Line):
     def answered(self, ack: Ack, port: Port, *, now: float) -> None:
         """Take one reply; a refusal that asking again cannot change ends the connection."""
         Line.answered(self, ack, port, now=now)
-        if ack.success or ack.method != "subscribe":
-            return
         error = ack.error or "refused without a reason"
-        match Refusal.of(error):
-            case Refusal.SESSION:
-                if self._token is not None:
-                    self.tokens.rejected(self._token, error)
-                port.end(self._refused(error, floor_s=0.0, now=now))
-            case Refusal.FINAL:
-                port.end(self._refused(error, floor_s=self.auth_pause_s, now=now))
-            case _:
-                pass
+        if not ack.success and ack.method == "subscribe" and Refusal.of(error) is Refusal.FINAL:
+            port.end(self._refused(error, floor_s=self.auth_pause_s, now=now))
+
+    def obey(self, command: Command, port: Port, *, error: str) -> None:
+        """Do what the table of errors commands: a token that is worthless is replaced, and the connection with it."""
+        if not isinstance(command, RefreshTokenAndReconnect):
+            Line.obey(self, command, port, error=error)
+            return
+        if self._token is not None:
+            self.tokens.rejected(self._token, error)
+        port.end(self._refused(error, floor_s=0.0, now=self.now()))
+
+    @property
+    def account_name(self) -> str:
+        """Whose line it is."""
+        return self.account
 
     def _refused(self, error: str, *, floor_s: float, now: float) -> LineError:
         self.settle_actions(self.sync.refused(f"the venue refuses the session: {error}", now=now))
@@ -261,7 +267,7 @@ class _PrivateReader:
                     found.setdefault(message.channel, []).append(message)
             elif isinstance(message, StatusMessage):
                 # The market's own lines tell of the venue's state; here only a status that makes no sense counts.
-                venue_status(message, at_s=received_s, reject=self._line.reject)
+                venue_status(message, at_s=received_s, reject=self._line.status_rejected)
             elif isinstance(message, Pong):
                 self._port.pong()
         return {channel: Batch(messages, received_s) for channel, messages in found.items()}
@@ -274,9 +280,9 @@ class _PrivateReader:
         """Nothing of an account is due by the look of its connection."""
 
     def _undecodable(self, frame: bytes, error: DecodeError, received_s: float, found: dict[str, list[Any]]) -> None:
-        self._line.reject(error)
-        for channel, lost in self._junk.cost(frame, error):
-            found.setdefault(channel, []).append(lost)
+        if isinstance(self._line.reject(error), Resnapshot):
+            for channel, lost in self._junk.cost(frame, error):
+                found.setdefault(channel, []).append(lost)
         why = self._junk.verdict(error, now=received_s)
         if why is not None:
             self._port.end(LineError(f"{self._line.name}: {why}"))

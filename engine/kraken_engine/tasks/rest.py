@@ -26,7 +26,7 @@ import attrs
 from kraken_engine.codec.signing import check_key
 from kraken_engine.config import Config
 from kraken_engine.control.circuit_breaker import CircuitBreaker
-from kraken_engine.control.error_actions import ErrorDesk
+from kraken_engine.control.error_actions import ActivateCircuitBreaker, ErrorDesk
 from kraken_engine.control.nonce import NonceSource
 from kraken_engine.control.rest_limits import REST_TIERS, CallCounter, PublicPace
 from kraken_engine.control.retry_budget import RetryBudget
@@ -161,7 +161,11 @@ async def open_public_rest(
         )
         async with open_background("the public REST API") as nursery:
             await nursery.start(queue.serve_calls)
-            yield PublicRest(queue, runtime.clock, venue_clock)
+            leave = queue.desk.own(ActivateCircuitBreaker, None, queue.activate_breaker)
+            try:
+                yield PublicRest(queue, runtime.clock, venue_clock)
+            finally:
+                leave()
 
 
 @asynccontextmanager
@@ -226,13 +230,17 @@ async def open_private_rest(
             await nursery.start(queue.serve_calls)
             if emergency is not None:
                 await nursery.start(emergency.serve_calls)
-            yield PrivateRest(
-                queue,
-                public,
-                emergency=emergency,
-                allow_add_order=config.rest.allow_add_order,
-                fingerprint=key.fingerprint,
-            )
+            leave = desk.own(ActivateCircuitBreaker, account, queue.activate_breaker)
+            try:
+                yield PrivateRest(
+                    queue,
+                    public,
+                    emergency=emergency,
+                    allow_add_order=config.rest.allow_add_order,
+                    fingerprint=key.fingerprint,
+                )
+            finally:
+                leave()
 
 
 def _to_nobody(_: Notice) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import trio
 
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
-from kraken_engine.control.error_actions import Where
+from kraken_engine.control.error_actions import ReconnectWithBackoff, Where
 from kraken_engine.control.venue_mode import VenueModes
 from kraken_engine.normalise.events import LineDown
 from kraken_engine.tasks.line import Line
@@ -43,12 +43,12 @@ async def _run_connections(line: Line, budget: ConnectBudget, log: ConnectLog | 
         if log is not None:
             await log.append(line.runtime.clock.wall_ns())
         reason = await run_session(line)
-        # Whatever ended it, another connection is what a supervisor can do about it.
-        line.desk.decide(reason, Where(line=line.name))
+        command = line.desk.decide(reason, Where(line=line.name, account=line.account_name))
         line.disconnected(str(reason))
         away = line.modes.away is not None
-        floor_s = backoff.floor_s(reason)
-        pause_s = backoff.failed(now=line.now(), floor_s=floor_s, excused=away)
+        floor_s, pause_s = backoff.floor_s(reason), 0.0
+        if isinstance(command, ReconnectWithBackoff):
+            pause_s = backoff.failed(now=line.now(), floor_s=floor_s, excused=away)
         pause_s += budget.reserve(now=line.now(), after_s=pause_s, immediate=pause_s == 0.0)
         down = LineDown(
             at_s=line.now(), line=line.name, reason=str(reason), failures=backoff.failures, retry_in_s=pause_s
