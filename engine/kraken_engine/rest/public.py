@@ -132,7 +132,7 @@ class PublicRest:
     async def symbols(self, *, assets: bool = False, timeout_s: float | None = None) -> Symbols:
         """Return the names of pairs, and of assets too if ``assets``; fetched when first asked for."""
         left = self._queue.patience(timeout_s)
-        with trio.move_on_after(left()) as waiting:
+        with trio.move_on_after(left() / 2 if self._stand_in else left()) as waiting:
             async with self._fetching:
                 waiting.deadline = math.inf  # from here on each call keeps to it, and says what became of it
                 try:
@@ -144,6 +144,8 @@ class PublicRest:
                     if not self._stand_in:
                         raise
                     return Symbols.of_instruments(self._stand_in.values())
+        if waiting.cancelled_caught and self._stand_in:
+            return Symbols.of_instruments(self._stand_in.values())
         if waiting.cancelled_caught:
             raise NotSent("AssetPairs", "somebody else has been asking for the names of pairs for too long")
         return Symbols(self._assets or {}, self._pairs or {})
@@ -156,12 +158,20 @@ class PublicRest:
         """
         left = self._queue.patience(timeout_s)
         symbols = await self.symbols(timeout_s=left())
-        if symbols.key(symbol) is None and self._clock.now() - self._fetched_at >= TABLE_PAUSE_S:
-            await self.asset_pairs(timeout_s=left())
+        if symbols.key(symbol) is None and self._tables_are_old:
+            with trio.move_on_after(left()) as waiting:
+                async with self._fetching:
+                    waiting.deadline = math.inf
+                    if self._tables_are_old:  # others may have asked for the same, and have it by now
+                        await self.asset_pairs(timeout_s=left())
             symbols = await self.symbols(timeout_s=left())
         if symbols.key(symbol) is None:
             raise UsageError(f"symbol: expected one of the venue's, such as BTC/USD, got {shown(symbol)}")
         return symbols
+
+    @property
+    def _tables_are_old(self) -> bool:
+        return self._clock.now() - self._fetched_at >= TABLE_PAUSE_S
 
     async def ticker(
         self, symbols: Sequence[str] = (), *, group: Group = Group.BACKUP, timeout_s: float | None = None
