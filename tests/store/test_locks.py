@@ -18,7 +18,7 @@ from kraken_engine.runtime import Runtime, seeded_rng
 from kraken_engine.sim.disk import DiskFault, SimDisk
 from kraken_engine.store.connection import lock_directory
 from kraken_engine.store.database import open_store
-from kraken_engine.store.locks import hold_key, locks_directory
+from kraken_engine.store.locks import hold_key, locks_directories
 
 KEY = "0123456789abcdef"
 
@@ -58,15 +58,37 @@ def test_a_holder_whose_name_cannot_be_read_is_still_a_holder(what: str) -> None
         disk.fault = None
 
 
-def test_locks_are_where_the_system_keeps_such_things_or_in_a_directory_of_this_user() -> None:
-    runtime = on_disk(SimDisk())
-    assert locks_directory(attrs.evolve(runtime, environment={"XDG_RUNTIME_DIR": "/run/user/1000"})) == (
-        "/run/user/1000/kraken-engine"
-    )
-    assert locks_directory(runtime) == "/tmp/kraken-engine-1000"
-    assert locks_directory(attrs.evolve(runtime, environment={"XDG_RUNTIME_DIR": "relative"})) == (
-        "/tmp/kraken-engine-1000"
-    )
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [
+        (None, ("/tmp/kraken-engine-1000",)),
+        ("relative", ("/tmp/kraken-engine-1000",)),
+        ("/run/user/1000", ("/run/user/1000/kraken-engine", "/tmp/kraken-engine-1000")),
+        ("/run/user/1000/", ("/run/user/1000/kraken-engine", "/tmp/kraken-engine-1000")),
+        ("/chosen", ("/chosen/kraken-engine",)),
+    ],
+)
+def test_locks_are_where_the_system_keeps_such_things_and_where_whoever_has_no_session_looks(
+    variable: str | None, expected: tuple[str, ...]
+) -> None:
+    environment = {} if variable is None else {"XDG_RUNTIME_DIR": variable}
+    assert locks_directories(attrs.evolve(on_disk(SimDisk()), environment=environment)) == expected
+
+
+@pytest.mark.parametrize("first_in_session", [True, False])
+def test_an_engine_in_a_session_and_a_service_see_each_other(first_in_session: bool) -> None:
+    service = on_disk(SimDisk())
+    session = attrs.evolve(service, environment={"XDG_RUNTIME_DIR": "/run/user/1000"})
+    first, second = (session, service) if first_in_session else (service, session)
+    for _ in range(2):
+        with (
+            hold_key(first, KEY, "the first"),
+            pytest.raises(StoreLocked, match="the first"),
+            hold_key(second, KEY, "the second"),
+        ):
+            pytest.fail("two engines hold one key")
+    with hold_key(second, KEY, "the second"):  # what was taken before the refusal was given back
+        pass
 
 
 @pytest.mark.parametrize(("owner", "mode"), [(1001, 0o700), (1000, 0o755), (1000, 0o770)])

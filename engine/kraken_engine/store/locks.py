@@ -3,27 +3,34 @@
 Two engines with one key would refuse each other's nonces and spend each other's limits, and neither could say why. The
 lock is a file in a directory of this user, named by the key's fingerprint; the operating system lets go of it when the
 process ends, however it ends. An engine of another user, or on another machine, is not seen: give each one its own key.
+
+The directory is the one that the system makes for what runs in a session. A service has no session, and the directory
+goes with the last one while an engine may stay: so whoever is in a session holds the key where a service would, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from kraken_engine.errors import StoreError, StoreLocked
-from kraken_engine.runtime import Files, Runtime
+from kraken_engine.runtime import FileLock, Files, Runtime
 
-__all__ = ["hold_key", "holder_named_in", "locks_directory"]
+__all__ = ["hold_key", "holder_named_in", "locks_directories"]
 
 RUNTIME_VARIABLE: Final = "XDG_RUNTIME_DIR"
 """Where the system says that running programs of this user keep such things."""
 
 
-def locks_directory(runtime: Runtime) -> str:
-    """Return where locks of keys are."""
-    base = runtime.environment.get(RUNTIME_VARIABLE, "")
-    return f"{base}/kraken-engine" if base.startswith("/") else f"/tmp/kraken-engine-{runtime.files.user()}"  # noqa: S108
+def locks_directories(runtime: Runtime) -> tuple[str, ...]:
+    """Return where a key has to be locked; a directory that was named on purpose stands for itself alone."""
+    user = runtime.files.user()
+    base, without_session = runtime.environment.get(RUNTIME_VARIABLE, ""), f"/tmp/kraken-engine-{user}"  # noqa: S108
+    if not base.startswith("/"):
+        return (without_session,)
+    of_session = f"{base.rstrip('/')}/kraken-engine"
+    return (of_session, without_session) if of_session == f"/run/user/{user}/kraken-engine" else (of_session,)
 
 
 @contextmanager
@@ -39,20 +46,22 @@ def hold_key(runtime: Runtime, fingerprint: str, about: str) -> Generator[None]:
         StoreLocked: another engine uses it; it is named.
         StoreError: the directory of locks cannot be used, or is not ours alone.
     """
-    files, directory = runtime.files, locks_directory(runtime)
+    with ExitStack() as held:
+        for directory in locks_directories(runtime):
+            held.callback(_lock(runtime.files, directory, fingerprint, about).release)
+        yield
+
+
+def _lock(files: Files, directory: str, fingerprint: str, about: str) -> FileLock:
     path = f"{directory}/key-{fingerprint}.lock"
     try:
         _check(files, directory)
-        lock = files.lock(path, about)
+        return files.lock(path, about)
     except BlockingIOError:
         holder = holder_named_in(files, path)
         raise StoreLocked(f"key {fingerprint}: expected to be its only user, but {holder} holds it") from None
     except OSError as error:
         raise StoreError(f"{directory}: cannot lock key {fingerprint}: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def holder_named_in(files: Files, path: str) -> str:
