@@ -467,6 +467,37 @@ OLD = Table("words", (("word", str), ("times", int)))
 NEW = Table("counts", (("word", str), ("times", int), ("note", str)))
 
 
+async def test_what_nobody_could_wait_for_closes_itself_when_the_disk_answers(tmp_path: Path) -> None:
+    runtime, directory = on_real_disk(), str(tmp_path / "state")
+    begun, answers = threading.Event(), threading.Event()
+    told: list[str | None] = []
+
+    def hang(transaction: Transaction) -> None:
+        transaction.put(NONCES, "k", 5)
+        begun.set()
+        answers.wait(30)
+
+    settings = StoreSettings(close_timeout_s=0.05)
+    async with open_store(runtime, directory, settings=settings, on_trouble=told.append) as store:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.transact, hang)
+            await trio.to_thread.run_sync(begun.wait)
+            nursery.cancel_scope.cancel()
+    assert "it closes when the disk answers" in (told[-1] or "")
+    with pytest.raises(StoreLocked):
+        async with open_store(runtime, directory):
+            pass
+    answers.set()
+    with trio.fail_after(30):
+        while True:
+            try:
+                async with open_store(runtime, directory) as again:
+                    assert await again.nonces.mark("k") == 5  # it went on to its end
+                    return
+            except StoreLocked:
+                await trio.lowlevel.checkpoint()
+
+
 def carry_over(transaction: Transaction) -> None:
     for word, times in transaction.rows(OLD):
         transaction.put(NEW, word, times, "from version 2")

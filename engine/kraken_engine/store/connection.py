@@ -71,6 +71,14 @@ class Database:
         self._in_log = 0
         self._suspect = False
         """Whether a transaction failed since the log was last known to be whole."""
+        self._to_be_closed = False
+
+    def give_up(self) -> None:
+        """From now on whatever is under way closes the database when it ends: nobody may be left to do it.
+
+        May be called while the worker is busy; does not block.
+        """
+        self._to_be_closed = True
 
     def open(self) -> None:
         """Lock, open and check the database, making it if there is none.
@@ -80,7 +88,7 @@ class Database:
             StoreCorrupt: it is not as it was written.
             StoreError: the disk does not allow it.
         """
-        with self._translated("open"):
+        with self._closing_afterwards(), self._translated("open"):
             self._lock = lock_directory(self._files, self._directory)
             self._make_file()
             self._inspect_log()
@@ -99,7 +107,7 @@ class Database:
             StoreError: of the disk; the transaction may be written all the same, and then whole.
             Exception: whatever ``work`` raises; nothing is written then.
         """
-        with self._translated("write"):
+        with self._closing_afterwards(), self._translated("write"):
             refuse_writes: Exception | None = None
             if self._suspect or self._in_log >= MOST_BEHIND * self._log_transactions:
                 try:
@@ -127,6 +135,15 @@ class Database:
         finally:
             if lock is not None:
                 lock.release()
+
+    @contextlib.contextmanager
+    def _closing_afterwards(self) -> Generator[None]:
+        try:
+            yield
+        finally:
+            if self._to_be_closed:
+                with contextlib.suppress(StoreError):  # what is committed is in the log
+                    self.close()
 
     def _opened(self) -> apsw.Connection:
         if self._connection is None:

@@ -207,6 +207,8 @@ async def open_store(
             on_trouble=on_trouble,
         )
     finally:
+        # A worker that is busy when the wait for it ends never gets as far as closing.
+        database.give_up()
         with trio.move_on_after(settings.close_timeout_s, shield=True) as closing:
             await _close(worker, database, on_trouble)
         if closing.cancelled_caught and on_trouble is not None:
