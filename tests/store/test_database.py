@@ -478,11 +478,13 @@ async def test_what_nobody_could_wait_for_closes_itself_when_the_disk_answers(tm
         answers.wait(30)
 
     settings = StoreSettings(close_timeout_s=0.05)
-    async with open_store(runtime, directory, settings=settings, on_trouble=told.append) as store:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(store.transact, hang)
-            await trio.to_thread.run_sync(begun.wait)
-            nursery.cancel_scope.cancel()
+    async with (
+        open_store(runtime, directory, settings=settings, on_trouble=told.append) as store,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(store.transact, hang)
+        await trio.to_thread.run_sync(begun.wait)
+        nursery.cancel_scope.cancel()
     assert "it closes when the disk answers" in (told[-1] or "")
     with pytest.raises(StoreLocked):
         async with open_store(runtime, directory):
