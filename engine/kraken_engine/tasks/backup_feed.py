@@ -60,8 +60,8 @@ class _BackupFeed:
     continuity: Continuity
     questions: Questions
     in_flight: dict[Poll, None] = attrs.field(factory=dict[Poll, None], init=False)
-    _since: dict[Poll, int] = attrs.field(factory=dict[Poll, int], init=False)
-    """Where the last answer ended."""
+    _since: dict[Poll, tuple[int, float]] = attrs.field(factory=dict[Poll, tuple[int, float]], init=False)
+    """Where the last answer ended, and when it was asked for: one of an earlier outage is nowhere to go on from."""
     _ask_for_all: bool = attrs.field(default=False, init=False)
     """A list of symbols was refused: one of them is unknown at REST."""
     _state_due_s: float = attrs.field(default=-math.inf, init=False)
@@ -109,15 +109,21 @@ class _BackupFeed:
             depth = poll.detail if isinstance(poll.detail, int) else 10
             values = (await self.questions.depth(symbol, min(depth, REST_BOOK_DEPTH)),)
         elif poll.kind == "trade":
-            trades = await self.questions.trades(symbol, since=self._since.get(poll))
-            self._since[poll], values = trades.last, trades.trades
+            trades = await self.questions.trades(symbol, since=self._end_of_last(poll, asked_s))
+            self._since[poll], values = (trades.last, asked_s), trades.trades
         else:
             interval = poll.detail if isinstance(poll.detail, int) else 1
-            candles = await self.questions.ohlc(symbol, interval, since=self._since.get(poll))
-            self._since[poll] = candles.last
+            candles = await self.questions.ohlc(symbol, interval, since=self._end_of_last(poll, asked_s))
+            self._since[poll] = candles.last, asked_s
             values = [*candles.candles, *([] if candles.current is None else [candles.current])]
         for key in continuity.streams_of(poll):
             continuity.answered(key, self._fitting(key, values), asked_s=asked_s)
+
+    def _end_of_last(self, poll: Poll, asked_s: float) -> int | None:
+        """Return where the answer before ended, if it was of this outage; then what came since is all there is."""
+        limit_s = self.continuity.settings.backup_lost_s
+        self._since = {one: (end, at) for one, (end, at) in self._since.items() if asked_s - at <= limit_s}
+        return self._since[poll][0] if poll in self._since else None
 
     async def _ask_tickers(self, asked_s: float) -> None:
         continuity = self.continuity
