@@ -45,7 +45,11 @@ def greeting(key: StreamKey) -> Iterable[Event]:
 def hosting() -> tuple[Publisher, Feed]:
     publisher = Publisher()
     publisher.host("main", greeting)
-    nothing = Demand(want=lambda *_: pytest.fail("nothing to want"), drop=lambda *_: pytest.fail("nothing to drop"))
+    nothing = Demand(
+        want=lambda *_: pytest.fail("nothing to want"),
+        drop=lambda *_: pytest.fail("nothing to drop"),
+        change=lambda *_: pytest.fail("nothing to change"),
+    )
     return publisher, Feed(publisher, nothing, real_runtime().clock)
 
 

@@ -106,7 +106,7 @@ def make() -> Callable[..., Made]:
         publisher, api, clock = Publisher(), Rest(), real_runtime().clock
         current = CurrentValues(publisher, api if rest else None, clock, cache_ttl_s=cache_ttl_s, fresh_s=5.0)
         nothing: Any = lambda *_: None  # noqa: E731
-        return Feed(publisher, Demand(want=nothing, drop=nothing), clock, current), publisher, api
+        return Feed(publisher, Demand(want=nothing, drop=nothing, change=nothing), clock, current), publisher, api
 
     return made
 

@@ -30,13 +30,18 @@ class Venue:
     def drop(self, key: StreamKey, subscription: SubscriptionKey) -> None:
         assert self.has.pop(key) == subscription
 
+    def change(self, key: StreamKey, before: SubscriptionKey, after: SubscriptionKey) -> None:
+        assert before != after
+        self.drop(key, before)
+        self.want(key, after)
+
 
 @given(st.lists(st.tuples(st.sampled_from(TOPICS), st.booleans()), max_size=60))
 def test_a_subscription_is_as_wide_as_its_widest_reader_since_somebody_began_to_read(
     steps: list[tuple[Topic, bool]],
 ) -> None:
     venue = Venue()
-    demand = Demand(want=venue.want, drop=venue.drop)
+    demand = Demand(want=venue.want, drop=venue.drop, change=venue.change)
     readers: list[Topic] = []
     deepest, finest = 0, ""
     for topic, joins in steps:

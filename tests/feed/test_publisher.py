@@ -35,10 +35,14 @@ class Wire:
     def drop(self, key: StreamKey, _: SubscriptionKey) -> None:
         del self.keys[key]
 
+    def change(self, key: StreamKey, _: SubscriptionKey, after: SubscriptionKey) -> None:
+        self.keys[key] = after
+
 
 def make() -> tuple[Publisher, Feed, Wire]:
     publisher, wire = Publisher(), Wire()
-    return publisher, Feed(publisher, Demand(want=wire.want, drop=wire.drop), real_runtime().clock), wire
+    demand = Demand(want=wire.want, drop=wire.drop, change=wire.change)
+    return publisher, Feed(publisher, demand, real_runtime().clock), wire
 
 
 def trade(n: int, at: float = 0.0) -> Trade:

@@ -345,3 +345,25 @@ def test_a_symbol_that_nobody_has_does_not_end_the_watch_over_the_others() -> No
             assert [event.channel for at, event in scene.told if isinstance(event, Stale) and at > muted] == ["book"]
 
     in_scene(play)
+
+
+def test_a_reader_who_wants_a_deeper_book_takes_nothing_from_the_others_on_the_backup() -> None:
+    async def play(scene: Scene) -> None:
+        symbol = scene.world.exchange.symbols[0]
+        scene.cut()
+        await trio.sleep(20)
+        before = scene.now()
+        async with scene.market.feed.subscribe(Book(symbol, 25), on_full=Bounded()) as deeper:
+            await trio.sleep(20)
+            depths = [event.book.depth for event in await deeper.take_batch(1000, 0.0) if isinstance(event, BookUpdate)]
+            assert depths[-1] == 25
+            assert not [event for at, event in scene.told if at >= before and isinstance(event, (Stale, Gap))]
+            times = [at for at, event in scene.values(BookUpdate, before) if event.symbol == symbol]
+            assert all(late - early <= 5.5 for early, late in pairwise([before, *times, scene.now()]))
+            scene.mend()
+            await trio.sleep(40)
+            assert scene.market.failover.source(Book(symbol, 25)) is Feeder.PRIMARY
+            assert [e.book.depth for e in await deeper.take_batch(1000, 0.0) if isinstance(e, BookUpdate)][-1] == 25
+        assert_honest(scene)
+
+    in_scene(play)

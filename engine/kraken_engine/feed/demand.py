@@ -2,7 +2,7 @@
 
 Counts readers per stream. Readers of one book share one subscription, as deep as the deepest of them so far; readers
 of one ticker share one, by the finer trigger. It gets wider when it must, and narrower only when nobody reads any more.
-Knows nothing of lines: it calls ``want`` and ``drop``.
+Knows nothing of lines: it calls ``want``, ``change`` and ``drop``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class Demand:
     want: Callable[[StreamKey, SubscriptionKey], None]
     """Called when a stream needs this subscription from now on."""
     drop: Callable[[StreamKey, SubscriptionKey], None]
-    """Called when a subscription is not needed any more, before another of the same stream is wanted."""
+    """Called when a subscription is not needed any more."""
+    change: Callable[[StreamKey, SubscriptionKey, SubscriptionKey], None]
+    """Called when a stream needs the second subscription from now on, and not the first any more."""
     _readers: dict[StreamKey, dict[_WireTopic, int]] = attrs.field(
         factory=dict[StreamKey, dict[_WireTopic, int]], init=False
     )
@@ -65,12 +67,14 @@ class Demand:
             self._readers.pop(key, None)
         if before == after:
             return
-        if before is not None:
-            del self._wanted[key]
-            self.drop(key, before)
-        if after is not None:
-            self._wanted[key] = after
+        if after is None:
+            self.drop(key, self._wanted.pop(key))
+            return
+        self._wanted[key] = after
+        if before is None:
             self.want(key, after)
+        else:
+            self.change(key, before, after)
 
 
 def _widest(topics: list[_WireTopic]) -> SubscriptionKey:

@@ -120,6 +120,12 @@ class Continuity:
             self.watchdog.well(key, now=self.clock.now())
         self.watch.set()
 
+    def change(self, key: StreamKey, subscription: SubscriptionKey) -> None:
+        """Watch over a stream whose readers want more of it; who feeds it now goes on with that."""
+        if key in self._wanted:
+            self._wanted[key] = subscription
+            self.feed.set()
+
     def drop(self, key: StreamKey) -> None:
         """Nobody reads a stream any more."""
         self._wanted.pop(key, None)

@@ -279,6 +279,11 @@ async def _open_market(
         continuity.drop(key)
         pool.drop(key, subscription)
 
+    def change(key: StreamKey, before: SubscriptionKey, after: SubscriptionKey) -> None:
+        pool.drop(key, before)
+        pool.want(key, after)
+        continuity.change(key, after)
+
     try:
         async with (
             open_failover(config, runtime, continuity, desk=desk) as rest,
@@ -291,7 +296,7 @@ async def _open_market(
                 cache_ttl_s=config.performance.cache_ttl_s,
                 fresh_s=config.failover.slowest_s,
             )
-            feed = Feed(publisher, Demand(want=want, drop=drop), runtime.clock, current)
+            feed = Feed(publisher, Demand(want=want, drop=drop, change=change), runtime.clock, current)
             nursery.start_soon(pool.run)
             await _wait_ready(pool, publisher, config)
             yield Market(
