@@ -74,16 +74,18 @@ __all__ = [
 
 _SHOWN = 120
 """How many characters of a foreign value a message repeats."""
+_SHOWN_OF_FAILURE = 300
+"""And of the words of a failure, which may be those of another error of ours, with such a value at its end."""
 
 
-def shown(value: object) -> str:
-    """Return a foreign value for a message: capped, printable, on one line."""
+def shown(value: object, most: int = _SHOWN) -> str:
+    """Return a foreign value for a message: at most ``most`` characters of it, printable, on one line."""
     try:
         text = value if isinstance(value, str) else repr(value)
     except ValueError:  # Python writes out no integer of more than 4,300 digits
         text = f"a value of type {type(value).__name__} that cannot be written out"
-    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: _SHOWN + 1])
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: most + 1])
+    return text if len(text) <= most else text[:most] + "…"
 
 
 class EngineError(Exception):
@@ -194,7 +196,7 @@ class RestFailed(EngineError):
         retry_after_s: float = 0.0,
     ) -> None:
         self.operation = operation
-        self.why = shown(why)
+        self.why = shown(why, _SHOWN_OF_FAILURE)
         self.maybe_executed = maybe_executed
         self.status = status
         self.retry_after_s = retry_after_s

@@ -313,7 +313,7 @@ async def test_a_server_with_a_trusted_certificate_of_its_name_is_accepted(tmp_p
     ("serve", "expected"),
     [
         (tls_server(server_context(host="other.test")), ("Hostname mismatch", 0.0, 30.0)),
-        (tls_server(server_context(trustme.CA())), ("certificate verify failed", 0.0, 30.0)),
+        (tls_server(server_context(trustme.CA())), ("unable to get local issuer certificate", 0.0, 30.0)),
         (knows_old_tls_only, ("protocol version", 0.0, 0.0)),
         (chooses_tls_1_1, ("unsupported protocol", 0.0, 0.0)),
         (stalls, ("within 5.0 s", 5.0, 0.0)),

@@ -177,7 +177,19 @@ async def _start_tls(
             await stream.handshake()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             cause = error.__cause__ or error
-            floor_s = CERTIFICATE_RETRY_FLOOR_S if isinstance(cause, ssl.SSLCertVerificationError) else 0.0
-            raise ConnectFailed("tls", str(endpoint), str(cause), retry_floor_s=floor_s) from error
+            expected, floor_s = "TLS 1.2 or newer", 0.0
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                expected, floor_s = f"a certificate of {endpoint.host}, valid and trusted", CERTIFICATE_RETRY_FLOOR_S
+            why = f"expected {expected}, got: {_complaint(cause)}"
+            raise ConnectFailed("tls", str(endpoint), why, retry_floor_s=floor_s) from error
         return stream
-    raise ConnectFailed("tls", str(endpoint), f"no handshake within {settings.tls_timeout_s} s")
+    raise ConnectFailed("tls", str(endpoint), f"expected a handshake within {settings.tls_timeout_s} s, got none")
+
+
+def _complaint(error: BaseException) -> str:
+    """Return what is wrong in OpenSSL's words, without its places in the source: long texts are cut when shown."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return str(error)
