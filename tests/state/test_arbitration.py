@@ -27,6 +27,7 @@ from kraken_engine.normalise.events import (
 from kraken_engine.state.arbitration import CROSSED_S, UNSETTLED_S, Arbiter
 from kraken_engine.state.early import MOST_EARLY
 from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.lineage import Place
 from kraken_engine.state.member import Member
 
 KEY: StreamKey = ("book", "A/B")
@@ -243,11 +244,17 @@ class InOneLog:
     log: object
     joined: bool = True
 
-    def origin(self, key: StreamKey) -> object:
-        return self.log if self.joined else self
+    def place(self, key: StreamKey) -> Place | None:
+        return (self.log if self.joined else self, 0)
 
-    def stands_in(self, key: StreamKey, origin: object) -> bool:
-        return origin is (self.log if self.joined else self)
+    def has_passed(self, key: StreamKey, place: Place) -> bool:
+        return self.follows(key, place)
+
+    def follows(self, key: StreamKey, place: Place) -> bool:
+        return place[0] is (self.log if self.joined else self)
+
+    def lumps(self, key: StreamKey) -> bool:
+        return False
 
     def speak_up(self, key: StreamKey, *, loud: bool) -> None:
         """Everything is told anyway."""
@@ -266,6 +273,25 @@ def test_what_waited_is_older_if_its_line_has_found_back_to_the_others_meanwhile
     mine.joined = True  # and the second, which is no news
     heard.arbiter.tick(now=9.0)
     assert heard.of()[-1] == ("2Z", 13)
+
+
+def test_what_a_line_brings_after_the_shown_state_is_next_and_what_it_brought_before_is_older() -> None:
+    heard = Heard()
+    a, b = heard.line("a"), heard.line("b")
+    for line in (a, b):
+        line.publish(KEY, book("1Z", 11))
+    a.publish(KEY, book("2Z", 13))  # two changes in one message
+    b.publish(KEY, book("2Z", 12))
+    b.publish(KEY, book("2Z", 13))
+    b.publish(KEY, book("2Z", 14))
+    assert heard.of()[-1] == ("2Z", 14), "the states of one line are in order"
+    a.publish(KEY, book("2Z", 14))
+    a.publish(KEY, book("2Z", 16))
+    b.publish(KEY, book("2Z", 15))
+    b.publish(KEY, book("2Z", 16))
+    a.publish(KEY, book("2Z", 17))
+    heard.arbiter.tick(now=9.0)
+    assert heard.of() == ["Live", ("1Z", 11), ("2Z", 13), ("2Z", 14), ("2Z", 16), ("2Z", 17)]
 
 
 def test_what_waited_is_shown_at_once_when_that_line_falls() -> None:

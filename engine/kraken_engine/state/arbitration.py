@@ -5,11 +5,13 @@ itself: values between ``Live`` and ``Stale``, which the line vouches for. Of th
 
 * the first to bring something newer counts, whichever line that is: the newest state is shown once, and never one that
   is older (I-4);
-* two states of one venue time are in order when they have one *origin* (one line, or one log of a shared book). From
-  another origin one is shown only if the origin of what was shown last feeds the stream no longer, or lacks it for
-  :data:`UNSETTLED_S`;
+* two states of one venue time are in order when one line brought both, or when it is known of a line that it had passed
+  the one before it brought the other (:mod:`~kraken_engine.state.lineage`). In no order, one is shown only if no line
+  goes on from what was shown last, or if those lack it for :data:`UNSETTLED_S`;
 * a line that has just got its snapshot may be ahead of the line that readers follow: what it brings is early, and waits
   until that line has come so far (:mod:`~kraken_engine.state.early`), or for :data:`UNSETTLED_S`;
+* so does, for :data:`LUMPED_S` at the most, what a line brings that lately told several changes in one, while another
+  line tells them one by one: else readers would miss the states between;
 * trades come here merged, and instruments only where they changed.
 
 A stream is stale for its readers when the last line that fed it cannot be trusted, and live as soon as one can. So the
@@ -25,6 +27,7 @@ Knows nothing of tasks, sockets, or why there are several lines.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import attrs
 
@@ -43,17 +46,20 @@ from kraken_engine.normalise.events import (
     VenueStatus,
 )
 from kraken_engine.state.arbitrated import Feed, Stream, Told
-from kraken_engine.state.early import MOST_EARLY
+from kraken_engine.state.early import MOST_EARLY, Early
 from kraken_engine.state.event_order import EQUAL, NEWER, OLDER, identical, order_of, same
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.member import Member
 from kraken_engine.state.outlet import Outlet
 from kraken_engine.state.venue_time import WENT_BACK
 
-__all__ = ["CROSSED_S", "UNSETTLED_S", "Arbiter"]
+__all__ = ["CROSSED_S", "LUMPED_S", "UNSETTLED_S", "Arbiter"]
 
 UNSETTLED_S = 1.0
-"""How long a state of the same venue time from another origin waits for the origin of the shown one (I-6)."""
+"""How long a state waits that may come before the shown one, or long after it, for the lines that would show that."""
+
+LUMPED_S = 0.02
+"""How long several changes in one wait for the line that tells each; well below what showing an update may take."""
 
 CROSSED_S = 2.0
 """How long a crossed book may be shown (I-8), however many lines agree about it."""
@@ -67,12 +73,16 @@ _REMEMBERED = 64
 class Arbiter:
     """Decides for every stream of a market between the lines that feed it."""
 
-    def __init__(self, readers: Outlet) -> None:
+    def __init__(self, readers: Outlet, on_wait: Callable[[], None] | None = None) -> None:
+        """``on_wait`` is called when something begins to wait, and :attr:`due_s` may be sooner than before."""
         self.readers = readers
+        self.due_s = math.inf
+        """When :meth:`tick` is wanted, lest something waits for longer than it should."""
         self.duplicates = 0
         """Values that another line had brought, as far as lines told of them."""
         self.withheld = 0
         """Values not shown because something newer was."""
+        self._on_wait = on_wait
         self._streams: dict[StreamKey, Stream] = {}
         self._restless: dict[StreamKey, None] = {}
         """Streams of which time alone may change something."""
@@ -125,16 +135,7 @@ class Arbiter:
         if feed is None:
             feed = stream.feeds[member] = Feed()
         if isinstance(event, MarketEvent):
-            last = stream.last
-            order = NEWER if last is None or stream.key[0] == "trade" else order_of(last, event)
-            begins = order == NEWER and type(event) is BookUpdate and (event.snapshot or bool(feed.early))
-            if begins and stream.is_ahead(member):
-                self._wait(stream, member, feed, event)
-                return
-            if order == NEWER or self._counts(stream, member, feed, event, order):
-                self._show(stream, member, feed, event, order)
-            if stream.waits:
-                self._release(stream, now=event.received_s)
+            self._value(stream, member, feed, event)
         elif isinstance(event, Stale):
             feed.went_back = feed.went_back or event.why.startswith(WENT_BACK)
             self._fell(stream, member, feed, event)
@@ -155,6 +156,7 @@ class Arbiter:
         feed = None if stream is None else stream.feeds.pop(member, None)
         if stream is None or feed is None:
             return
+        stream.begin_anew(member)
         if not stream.feeds:
             del self._streams[key]
             self._restless.pop(key, None)
@@ -164,7 +166,8 @@ class Arbiter:
             self._lost_one(stream, feed, _stale(key, f"{member.name} feeds it no longer", since_s), lost=False)
 
     def tick(self, *, now: float) -> None:
-        """Do what is due by now; to be called several times a second."""
+        """Do what is due by now; to be called several times a second, and at :attr:`due_s`."""
+        self.due_s = math.inf
         for key in list(self._restless):
             stream = self._streams[key]
             restless = False
@@ -192,6 +195,31 @@ class Arbiter:
 
     # -- values
 
+    def _value(self, stream: Stream, member: Member, feed: Feed, event: MarketEvent) -> None:
+        last = stream.last
+        order = NEWER if last is None or stream.key[0] == "trade" else order_of(last, event)
+        if type(event) is BookUpdate:
+            if event.snapshot:
+                stream.begin_anew(member)
+            if member.views is not None:
+                feed.place = member.views.place(stream.key)
+            patience_s = self._patience_s(stream, member, feed, event, order)
+            if patience_s:
+                self._wait(stream, member, feed, Early(event, feed.place, patience_s))
+                return
+        if order == NEWER or self._counts(stream, member, feed, event, order):
+            self._show(stream, member, feed, event, order)
+        if stream.waits:
+            self._release(stream, now=event.received_s)
+
+    def _patience_s(self, stream: Stream, member: Member, feed: Feed, event: BookUpdate, order: int) -> float:
+        """Return for how long ``event`` is to wait for what another line will bring; 0: not at all."""
+        if order == NEWER and (event.snapshot or feed.early) and stream.is_ahead(member):
+            return UNSETTLED_S
+        if order in (NEWER, EQUAL) and stream.is_lumped(member):
+            return 0.0 if order == EQUAL and any(same(shown, event) for shown in stream.shown) else LUMPED_S
+        return 0.0
+
     def _counts(self, stream: Stream, member: Member, feed: Feed, event: MarketEvent, order: int) -> bool:
         """Return whether ``event``, which is not newer than what was shown last, is to be shown all the same."""
         last = stream.last
@@ -207,26 +235,29 @@ class Arbiter:
             return same(last, event) or not any(same(shown, event) for shown in stream.shown)
         if stream.again_s is not None and event.received_s > stream.again_s and same(last, event):
             return True
-        if stream.origin_of(member) is stream.origin:
+        if stream.has_passed(member):
             return not identical(last, event)
         if any(same(shown, event) for shown in stream.shown):
             self.duplicates += 1
+            if order == EQUAL and same(last, event):
+                stream.come[member] = None
+                feed.unsettled = None  # it came before
             return False
-        if not stream.origin_lives():
+        if member in stream.come or not stream.origin_lives():
             return True
         if order == EQUAL:
-            feed.unsettled = event
+            feed.unsettled, feed.unsettled_at = event, feed.place
             self._restless[stream.key] = None
         return False
 
     def _show(self, stream: Stream, member: Member, feed: Feed, event: MarketEvent, order: int) -> None:
-        key = stream.key
-        if isinstance(event, BookUpdate):
-            if (event.book.crossed or stream.crossed_s is not None) and self._is_crossed_too_long(stream, feed, event):
-                return
-            stream.origin = member if member.views is None else member.views.origin(key)
-        else:
-            stream.origin = member
+        if (
+            isinstance(event, BookUpdate)
+            and (event.book.crossed or stream.crossed_s is not None)
+            and self._is_crossed_too_long(stream, feed, event)
+        ):
+            return
+        stream.shown_by(member, feed.place)
         shown = stream.shown
         if order == NEWER:
             shown.clear()
@@ -240,8 +271,8 @@ class Arbiter:
         if stream.again_s is not None and event.received_s > stream.again_s:
             stream.again_s = None
             for one, its in stream.feeds.items():
-                one.speak_up(key, loud=not its.live)
-        self.readers.publish(key, event)
+                one.speak_up(stream.key, loud=stream.is_curious or not its.live)
+        self.readers.publish(stream.key, event)
 
     def _is_crossed_too_long(self, stream: Stream, feed: Feed, event: BookUpdate) -> bool:
         if not event.book.crossed:
@@ -261,14 +292,15 @@ class Arbiter:
         last = stream.last
         if event is None or last is None or not feed.live or stream.told is not Told.LIVE:
             return
-        if member.views is not None and member.views.stands_in(stream.key, stream.origin):
-            return  # the line has come to where the shown state is from, so what it brought before is older
+        if stream.goes_on(member):
+            return  # the line has come to the shown state, or to where it is from; so what it brought before is older
         if order_of(last, event) == EQUAL and not any(same(shown, event) for shown in stream.shown):
+            feed.place = feed.unsettled_at
             self._show(stream, member, feed, event, EQUAL)
 
-    def _wait(self, stream: Stream, member: Member, feed: Feed, event: MarketEvent) -> None:
+    def _wait(self, stream: Stream, member: Member, feed: Feed, early: Early) -> None:
         """Let a state wait for the followed line, which is to tell all it brings until it has come so far."""
-        feed.early.add(event)
+        feed.early.add(early)
         if not stream.waits:
             stream.waits = True
             self._restless[stream.key] = None
@@ -276,7 +308,11 @@ class Arbiter:
                 if other is not member:
                     other.speak_up(stream.key, loud=True)
         if len(feed.early) >= MOST_EARLY:
-            self._release(stream, now=event.received_s)
+            self._release(stream, now=early.state.received_s)
+        elif feed.early.due_s < self.due_s:
+            self.due_s = feed.early.due_s
+            if self._on_wait is not None:
+                self._on_wait()
 
     def _release(self, stream: Stream, *, now: float) -> None:
         """Show the states that were early and are next now, or that have waited for too long."""
@@ -287,17 +323,22 @@ class Arbiter:
             if not feed.live:
                 early.clear()
                 continue
-            late = now - early.since_s >= UNSETTLED_S or len(early) >= MOST_EARLY
-            if late or early.include(stream.last) or not stream.is_ahead(member):
-                for event in early.take_after(stream.last):
-                    self._show(
-                        stream, member, feed, event, NEWER if stream.last is None else order_of(stream.last, event)
-                    )
+            if stream.last is not None and early.include(stream.last):
+                early.forget_to(stream.last)
+                stream.come[member] = None
+            late = now >= early.due_s or len(early) >= MOST_EARLY
+            if late or not (stream.is_ahead(member) or stream.is_lumped(member)):
+                for one in early.take():
+                    feed.place = one.place
+                    order = NEWER if stream.last is None else order_of(stream.last, one.state)
+                    if order == NEWER or self._counts(stream, member, feed, one.state, order):
+                        self._show(stream, member, feed, one.state, order)
+            self.due_s = min(self.due_s, early.due_s)
         if not any(feed.early for feed in stream.feeds.values()):
             stream.waits = False
             for member, feed in stream.feeds.items():
                 if feed.live and stream.told is Told.LIVE:
-                    member.speak_up(stream.key, loud=False)
+                    member.speak_up(stream.key, loud=stream.is_curious)
 
     def _forget_times(self, stream: Stream, event: MarketEvent) -> None:
         if stream.told is Told.LIVE:
@@ -314,13 +355,14 @@ class Arbiter:
         feed.refused = None
         if stream.told is Told.LIVE:
             feed.gap = None  # readers have missed nothing
-            member.speak_up(stream.key, loud=False)
+            member.speak_up(stream.key, loud=stream.is_curious)
         elif stream.key[0] == "trade":  # which needs no value to be known as current
             self._tell_live(stream, feed, event.at_s)
             self.readers.publish(stream.key, event)
 
     def _fell(self, stream: Stream, member: Member, feed: Feed, event: Stale) -> None:
         member.speak_up(stream.key, loud=True)
+        stream.begin_anew(member)
         if feed.live:
             feed.live = False
             self._lost_one(stream, feed, event, lost=member.is_lost(stream.key))

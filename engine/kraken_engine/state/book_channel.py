@@ -11,7 +11,7 @@ from kraken_engine.config import SubscriptionSettings
 from kraken_engine.errors import DecodeError
 from kraken_engine.model import Instrument
 from kraken_engine.normalise.events import Resync
-from kraken_engine.state.book_log import SharedBooks
+from kraken_engine.state.book_log import Replica, SharedBooks
 from kraken_engine.state.book_sync import Action, BookSync, Publish, SyncState
 from kraken_engine.state.channel_view import Outcome, Progress, Restore
 from kraken_engine.state.freshness import StreamKey
@@ -126,21 +126,13 @@ class BookChannel:
 
     def is_dated(self, key: StreamKey) -> bool:
         """Return whether that is when something happened, and not when a snapshot was made."""
-        found = self._syncs.get(str(key[1]))
-        replica = None if found is None else found[1].replica
+        replica = self.replica(key)
         return replica is not None and replica.is_dated
 
-    def origin(self, key: StreamKey) -> object:
-        """Return what the newest book of ``key`` was made from: by its identity, states of one origin are in order."""
+    def replica(self, key: StreamKey) -> Replica | None:
+        """Return this line's part in the common book of ``key``, if there is one."""
         found = self._syncs.get(key[1])  # type: ignore[call-overload] # it is a symbol
-        replica = None if found is None else found[1].replica
-        return replica.log if replica is not None and replica.news else replica
-
-    def stands_in(self, key: StreamKey, origin: object) -> bool:
-        """Return whether the next book of ``key`` would be of ``origin``."""
-        found = self._syncs.get(str(key[1]))
-        replica = None if found is None else found[1].replica
-        return replica is not None and (replica is origin or replica.log is origin)
+        return None if found is None else found[1].replica
 
     def lose(self, why: str, *, now: float, symbol: str | None = None, line_down: bool = False) -> list[Outcome]:
         """Mark the book of ``symbol``, or every book of this line, as unsynchronised."""

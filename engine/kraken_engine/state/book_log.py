@@ -13,6 +13,8 @@ Logs *meet* when the head of one is a state that the other has, or had: same ven
 levels down to the last one, which no checksum covers. Then the line that came later goes on in the other's log. This is
 how a line joins that has just got its snapshot, whichever of the two is ahead; and how two lines find together again
 that batch the same changes differently. Lines that part too often are left apart for a while: each is right by itself.
+Which of the lines took fewer messages from where they parted tells several changes in one; that is remembered of it for
+a while, too.
 
 Where time and checksum agree but deeper levels do not, one of the lines was told something wrong (I-3), or lacks
 something: the one with the older snapshot has to get a new one, or both where that is the same.
@@ -30,6 +32,7 @@ from collections.abc import Iterator
 from kraken_engine.codec.ws_v2 import BookData
 from kraken_engine.errors import Stale
 from kraken_engine.normalise.book_view import VERIFIED_LEVELS, BookView, Witness
+from kraken_engine.state.lineage import Lineage, Place
 from kraken_engine.state.order_book import BookFault, OrderBook
 
 __all__ = ["BookLog", "Replica", "SharedBook", "SharedBooks"]
@@ -56,7 +59,7 @@ class BookLog:
 
     __slots__ = (
         "_entries", "_first", "_marks", "_origin_data", "_origin_is_snapshot", "_origin_source", "_sources",
-        "head", "members", "origin", "position", "strangers", "witness",
+        "head", "lineage", "members", "origin", "position", "strangers", "witness",
     )  # fmt: skip
 
     def __init__(self, head: OrderBook, data: BookData, origin: int, source: Replica, *, snapshot: bool) -> None:
@@ -66,6 +69,7 @@ class BookLog:
         """Counts the snapshots of the symbol: the larger, the later."""
         self.position = 0
         self.members: dict[Replica, None] = {}
+        self.lineage = Lineage()
         self.witness = Witness()
         self.strangers: dict[BookLog, None] = {}
         """Logs known to differ in levels that no checksum covers."""
@@ -171,6 +175,7 @@ class SharedBook:
             log = BookLog(book, data, self._origins, replica, snapshot=True)
         else:
             log = BookLog(book, data, origin.origin, replica, snapshot=not origin.is_update(replica.cursor))
+            log.lineage.begin(origin.lineage, replica.cursor)
         log.members[replica] = None
         self.logs.append(log)
         return log
@@ -210,7 +215,19 @@ class SharedBook:
             log.witness.agreed_to = log.position
             other.witness.agreed_to = max(other.witness.agreed_to, position)
 
+    def forget_parting(self) -> None:
+        """So many messages passed without trouble that one parting may be forgotten, and with the last who lumps."""
+        self.partings = max(0, self.partings - 1)
+        if not self.partings:
+            for log in self.logs:
+                for member in log.members:
+                    member.lumps = False
+
     def _join(self, log: BookLog, other: BookLog, position: int) -> None:
+        steps = other.lineage.steps_since(log.lineage, log.position, position)
+        if steps is not None and steps[0] != steps[1]:
+            (other.source(position) if steps[0] < steps[1] else log.source(log.position)).lumps = True
+        other.lineage.meet(log.lineage, log.position, position)
         for member in list(log.members):
             if member.cursor == log.position:
                 del log.members[member]
@@ -235,13 +252,15 @@ class SharedBook:
 class Replica:
     """The book of one line: looks like an :class:`~kraken_engine.state.order_book.OrderBook` that is its own."""
 
-    __slots__ = ("_instrument", "cursor", "doubt", "log", "news", "shared")
+    __slots__ = ("_instrument", "cursor", "doubt", "log", "lumps", "news", "shared")
 
     def __init__(self, shared: SharedBook) -> None:
         self.log: BookLog | None = None
         self.cursor = 0
         self.news = False
         """Whether the last message made a state that no line had brought before."""
+        self.lumps = False
+        """Whether this line lately told several changes in one message that another line told one by one."""
         self.doubt: str | None = None
         """Why a fresh snapshot is wanted although all checksums matched; whoever reads it sets it back."""
         self.shared = shared
@@ -278,6 +297,20 @@ class Replica:
     def is_dated(self) -> bool:
         """Whether :attr:`venue_time` surely is when something happened, not when a snapshot was made."""
         return self.log is not None and self.log.is_update(self.cursor)
+
+    @property
+    def place(self) -> Place | None:
+        """Where the present state is, if this line has a book."""
+        return None if self.log is None else (self.log.lineage.token, self.cursor)
+
+    def has_passed(self, place: Place) -> bool:
+        """Return whether this line is known to have brought ``place``, or what comes after it."""
+        return self.log is not None and self.log.lineage.has_passed(place, self.cursor)
+
+    def follows(self, place: Place) -> bool:
+        """Return whether this line has passed ``place``, or is going to."""
+        log = self.log
+        return log is not None and (log.lineage.token is place[0] or log.lineage.has_passed(place, self.cursor))
 
     def expect_precision(self, price_decimals: int, qty_decimals: int) -> None:
         """Say what the instrument says; holds from the next snapshot on."""
@@ -384,7 +417,7 @@ class Replica:
             for slow in log.laggards():
                 slow.part()
             if not log.position % FORGET_EVERY and self.shared.partings:
-                self.shared.partings -= 1
+                self.shared.forget_parting()
 
     def _move(self, log: BookLog, at: int) -> None:
         self.cursor = at

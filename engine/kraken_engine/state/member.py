@@ -14,6 +14,7 @@ from kraken_engine.errors import Stale
 from kraken_engine.normalise.events import Event, Notice
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.gate import Gate
+from kraken_engine.state.lineage import Place
 
 __all__ = ["Ears", "LineViews", "Member"]
 
@@ -21,12 +22,20 @@ __all__ = ["Ears", "LineViews", "Member"]
 class LineViews(Protocol):
     """What has to be asked of a line."""
 
-    def origin(self, key: StreamKey) -> object:
-        """Return where the line's newest value of ``key`` comes from: values of one origin come in their order."""
+    def place(self, key: StreamKey) -> Place | None:
+        """Return where the line stands among the states of a book; None: it has no such book, or shares none."""
         ...
 
-    def stands_in(self, key: StreamKey, origin: object) -> bool:
-        """Return whether what the line brings next would be of ``origin``."""
+    def has_passed(self, key: StreamKey, place: Place) -> bool:
+        """Return whether the line is known to have brought ``place`` of a book, or what comes after it."""
+        ...
+
+    def follows(self, key: StreamKey, place: Place) -> bool:
+        """Return whether the line has passed ``place`` of a book, or is going to."""
+        ...
+
+    def lumps(self, key: StreamKey) -> bool:
+        """Return whether the line lately told several changes of a book in one that another told one by one."""
         ...
 
     def speak_up(self, key: StreamKey, *, loud: bool) -> None:

@@ -32,6 +32,7 @@ from kraken_engine.state.channel_view import ChannelView, Outcome
 from kraken_engine.state.channels import CandleChannel, InstrumentChannel, Shared, TickerChannel
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.junk import Junk
+from kraken_engine.state.lineage import Place
 from kraken_engine.state.stream_watch import Report
 from kraken_engine.state.subscriptions import SubscriptionKey, SubscriptionStatus
 from kraken_engine.state.suspects import Suspects
@@ -93,13 +94,25 @@ class MarketLine(Line):
 
     # -- what is asked of one line among several
 
-    def origin(self, key: StreamKey) -> object:
-        """Return where this line's newest value of ``key`` comes from."""
-        return self.books.origin(key) if key[0] == "book" else self
+    def place(self, key: StreamKey) -> Place | None:
+        """Return where this line stands with a book that the lines have in common."""
+        replica = self.books.replica(key) if key[0] == "book" else None
+        return None if replica is None else replica.place
 
-    def stands_in(self, key: StreamKey, origin: object) -> bool:
-        """Return whether what this line brings next would be of ``origin``."""
-        return self.books.stands_in(key, origin) if key[0] == "book" else origin is self
+    def has_passed(self, key: StreamKey, place: Place) -> bool:
+        """Return whether this line has brought ``place``, or what comes after it."""
+        replica = self.books.replica(key)
+        return replica is not None and replica.has_passed(place)
+
+    def follows(self, key: StreamKey, place: Place) -> bool:
+        """Return whether this line has passed ``place``, or is going to."""
+        replica = self.books.replica(key)
+        return replica is not None and replica.follows(place)
+
+    def lumps(self, key: StreamKey) -> bool:
+        """Return whether this line lately told several changes of a book in one that another told one by one."""
+        replica = self.books.replica(key)
+        return replica is not None and replica.lumps
 
     def speak_up(self, key: StreamKey, *, loud: bool) -> None:
         """Tell, or do not tell, of what another line brought first."""

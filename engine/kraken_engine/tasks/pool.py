@@ -49,6 +49,9 @@ INSTRUMENTS: StreamKey = ("instrument",)
 _LOOK_S = 0.05
 """How often a rotation looks whether the new line has brought everything."""
 
+_SHORTEST_S = 0.001
+"""Sleeps that are shorter may end before what they wait for, by the last digit of a clock."""
+
 
 @attrs.define(eq=False)
 class _Place:
@@ -98,7 +101,9 @@ class Pool:
         """Set when all lines are to be replaced."""
         self._why_moving = ""
         names = [f"market {chr(ord('A') + n)}" for n in range(config.pool.market_lines)]
-        self.arbiter = Arbiter(publisher) if len(names) > 1 else None
+        self._waiting = trio.Event()
+        """Set when something waits for another line."""
+        self.arbiter = Arbiter(publisher, self._hurry) if len(names) > 1 else None
         """Decides between the lines; None: there is one only."""
         self._shared = Shared() if len(names) > 1 else None
         self._placement: Placement[StreamKey] = Placement(names, config.pool.redundancy)
@@ -168,6 +173,7 @@ class Pool:
                 self._nursery.start_soon(self._run_line, place.line, place.scope)
             if self.arbiter is not None:
                 self._nursery.start_soon(self._run_watch, self.arbiter)
+                self._nursery.start_soon(self._run_waits, self.arbiter)
                 self._nursery.start_soon(self._run_moves)
 
     async def rotate(self, name: str, *, why: str = "as asked for") -> None:
@@ -224,6 +230,19 @@ class Pool:
             for mute in watch.look(self._reports(), now=now):
                 self._heal(mute, now)
             self._publisher.flush()
+
+    def _hurry(self) -> None:
+        self._waiting.set()
+
+    async def _run_waits(self, arbiter: Arbiter) -> None:
+        """Show in time what waited for another line, if that did not come."""
+        while True:
+            await self._waiting.wait()
+            self._waiting = trio.Event()
+            while arbiter.due_s < math.inf:
+                await trio.sleep(max(arbiter.due_s - self._runtime.clock.now(), _SHORTEST_S))
+                arbiter.tick(now=self._runtime.clock.now())
+                self._publisher.flush()
 
     async def _run_moves(self) -> None:
         """Replace every line, one after the other, when maintenance is announced that will end connections."""

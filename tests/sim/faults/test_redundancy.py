@@ -397,7 +397,7 @@ def test_fault_45_a_quiet_market_is_neither_stale_nor_asked_for_anew(rate: float
 
 
 @pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("size", [2, 3, 5])
 def test_fault_74_a_line_that_batches_differently_changes_nothing_for_readers(size: int, which: int) -> None:
     """Every update is shown by the line that brings each by itself, whichever of the two it is."""
 
