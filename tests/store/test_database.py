@@ -461,6 +461,15 @@ async def test_closing_waits_for_a_hanging_disk_only_so_long(autojump_clock: obj
     assert "within 5 s" in str(troubles[0])
 
 
+async def test_a_disk_that_hangs_keeps_nobody_from_connecting(autojump_clock: object) -> None:
+    workers = HangingWorkers()
+    async with open_store(attrs.evolve(on_disk(SimDisk()), workers=workers), HOME) as store:
+        workers.hang = True
+        began_s = trio.current_time()
+        await store.connects.append(1)
+        assert trio.current_time() - began_s <= 0.5
+
+
 # --- versions -----------------------------------------------------------------------------------------------------
 
 OLD = Table("words", (("word", str), ("times", int)))

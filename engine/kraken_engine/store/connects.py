@@ -10,6 +10,7 @@ import contextlib
 from typing import Final, final
 
 import attrs
+import trio
 
 from kraken_engine.errors import StoreError
 from kraken_engine.runtime import Clock
@@ -19,6 +20,8 @@ from kraken_engine.store.transactions import Transact
 
 __all__ = ["ConnectLog", "add_connect"]
 
+PATIENCE_S: Final = 0.5
+"""How long an attempt waits until it is noted: a disk takes milliseconds, and one that hangs may never answer."""
 MAX_ROWS: Final = 1_000
 """The oldest go first; far more than any limit allows in any window."""
 
@@ -42,11 +45,11 @@ class ConnectLog:
         return tuple(sorted(min(int(wall_ns), now_ns) for _, wall_ns in rows))
 
     async def append(self, wall_ns: int) -> None:
-        """Note an attempt that is about to be made. A disk that fails does not keep anybody from connecting.
+        """Note an attempt that is about to be made. A disk that fails, or hangs, does not keep anybody from connecting.
 
         That it fails is told by the store (``on_trouble``), and an attempt that is not noted counts in this process.
         """
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(StoreError), trio.move_on_after(PATIENCE_S):
             await self._transact(lambda transaction: add_connect(transaction, wall_ns))
 
 
