@@ -68,6 +68,23 @@ def every_call(rest: Rest) -> dict[str, Callable[[], Awaitable[Any]]]:
     }
 
 
+async def test_a_key_is_not_its_own_emergency_key_and_a_tier_is_one_of_the_venues(autojump_clock: MockClock) -> None:
+    again = ApiKey(key=Secret(TEST_KEY), secret=Secret(TEST_SECRET))
+    with pytest.raises(ConfigError, match="another key for emergencies") as refused:
+        async with open_rest(Config.simulated(), key=TEST, emergency_key=again):
+            pass
+    assert TEST_KEY not in str(refused.value)
+    with pytest.raises(ConfigError, match="expected a tier of starter, intermediate, pro, got gold"):
+        async with open_rest(Config.simulated(), key=TEST, tier="gold"):
+            pass
+
+
+async def test_a_side_that_is_none_is_the_callers_mistake(autojump_clock: MockClock) -> None:
+    async with open_rest(attrs.evolve(Config.simulated(), rest=RestSettings(allow_add_order=True))) as rest:
+        with pytest.raises(UsageError, match="side: expected one of buy, sell, got both"):
+            await rest.private.add_order("BTC/USD", "both", "limit", "0.1", price="1")
+
+
 async def test_every_operation_of_the_groups_is_asked_and_answered(autojump_clock: MockClock) -> None:
     config = attrs.evolve(Config.simulated(), rest=RestSettings(allow_add_order=True, patience_s=300.0))
     async with open_rest(config) as rest:

@@ -301,7 +301,7 @@ class PrivateRest:
         names = await self._public.symbols_with(symbol, timeout_s=left())
         fields = _given(
             pair=names.key(symbol),
-            type=Side(side).value,
+            type=_side(side).value,
             ordertype=order_type,
             volume=_amount(qty, "qty"),
             price=None if price is None else _amount(price, "price"),
@@ -337,6 +337,15 @@ _OVER_THE_EMERGENCY_KEY = (Group.EMERGENCY, Group.FAREWELL)
 
 def _given(**fields: str | None) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _side(value: Side | str) -> Side:
+    try:
+        return Side(value)
+    except ValueError:
+        raise UsageError(
+            f"side: expected one of {', '.join(known.value for known in Side)}, got {shown(value)}"
+        ) from None
 
 
 def _whole(value: int | str | None) -> str | None:

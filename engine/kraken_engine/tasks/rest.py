@@ -31,7 +31,7 @@ from kraken_engine.control.nonce import NonceSource
 from kraken_engine.control.rest_limits import REST_TIERS, CallCounter, PublicPace
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
-from kraken_engine.errors import UsageError
+from kraken_engine.errors import ConfigError, UsageError, shown
 from kraken_engine.normalise.events import Notice
 from kraken_engine.rest.limits import AddressLimits, KeyLimits, assumed_level
 from kraken_engine.rest.private import PrivateRest
@@ -190,6 +190,10 @@ async def open_private_rest(
     check_key(key)
     if emergency_key is not None:
         check_key(emergency_key)
+        if emergency_key.key == key.key:  # two queues, and with them two sources of nonces, that overtake each other
+            raise ConfigError(f"account {name}: expected another key for emergencies, got the ordinary one twice")
+    if tier not in REST_TIERS:
+        raise ConfigError(f"account {name}: expected a tier of {', '.join(REST_TIERS)}, got {shown(tier)}")
     marks = marks or MemoryMarks()
     desk = desk or public.desk
     account = name
