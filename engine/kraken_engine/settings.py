@@ -353,7 +353,7 @@ class FailoverSettings:
     """Calls a second for tickers and books (kraken-api "REST rate limits": about one a second is safe)."""
     pair_calls_per_s: float = attrs.field(default=2.0, validator=positive)
     """Calls a second for trades and candles, which the venue limits by pair."""
-    burst: int = attrs.field(default=1, validator=at_least_1)
+    burst: int = attrs.field(default=4, validator=at_least_1)
     """Calls of either kind that may follow one another at once after a time without any."""
     fastest_s: float = attrs.field(default=1.0, validator=positive)
     """Shortest time between two questions about the same stream."""

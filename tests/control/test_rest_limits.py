@@ -99,9 +99,39 @@ def public_times(pace: PublicPace, wanted: Sequence[tuple[str, str | None]]) -> 
 
 
 def test_public_calls_are_paced_for_the_address() -> None:
-    pace = PublicPace(per_second=1.0)
+    pace = PublicPace(per_second=1.0, burst=1)
     assert public_times(pace, [("Ticker", None), ("Depth", "XBTUSD"), ("Depth", "ETHUSD")]) == [0.0, 1.0, 2.0]
     assert not pace.take("Depth", "LTCUSD", now=2.5)
+
+
+def test_a_few_public_calls_may_follow_each_other_closely_and_then_it_is_the_pace_again() -> None:
+    pace = PublicPace(per_second=0.8, burst=4, overall_per_second=4.0)
+    times = public_times(pace, [("Depth", f"P{n}") for n in range(8)])
+    assert times[:4] == [0.0, 0.25, 0.5, 0.75]
+    assert times[4:] == pytest.approx([1.25, 2.5, 3.75, 5.0])
+    assert not pace.take("Ticker", now=5.5)
+    assert [pace.take("Ticker", now=20.0 + n / 4) for n in range(6)] == [True] * 4 + [False, True]
+
+
+@given(gaps=st.lists(st.floats(0.0, 3.0), max_size=80))
+def test_no_second_sees_more_than_four_public_calls_and_no_minute_more_than_fifty_two(gaps: list[float]) -> None:
+    """The venue's own rule is not published: about one a second is known to be safe, five a second to work."""
+    pace, now, sent = PublicPace(), 0.0, []
+    for gap in gaps:
+        now += gap
+        if pace.take("Depth", now=now):
+            sent.append(now)
+    for first in sent:
+        assert sum(first <= at < first + 1.0 - 1e-6 for at in sent) <= 4
+        assert sum(first <= at < first + 60.0 for at in sent) <= 4 + 48
+
+
+def test_a_refusal_costs_the_calls_that_were_saved_up() -> None:
+    pace = PublicPace()
+    pace.take("Depth", now=0.0)
+    pace.refused("Depth", sent_at=0.0, now=0.5)
+    assert pace.wait_s("Depth", now=0.5) == pytest.approx(2.5)
+    assert not pace.take("Depth", now=2.9)
 
 
 def test_candles_and_trades_are_paced_for_each_pair() -> None:
@@ -111,7 +141,7 @@ def test_candles_and_trades_are_paced_for_each_pair() -> None:
 
 
 def test_a_refused_public_call_halves_the_pace_for_a_minute() -> None:
-    pace = PublicPace(per_second=1.0)
+    pace = PublicPace(per_second=1.0, burst=1)
     pace.take("Depth", now=0.0)
     pace.refused("Depth", sent_at=0.0, now=0.5)
     assert pace.wait_s("Depth", now=0.5) == 2.0

@@ -257,6 +257,30 @@ def test_the_two_sources_agree_or_age_and_rounding_explain_it() -> None:
     in_scene(play)
 
 
+def test_every_book_the_budget_reaches_is_there_within_the_deadline_those_with_open_orders_first() -> None:
+    """With the default settings: the tickers, and three books, each with a question of its own."""
+    settings = attrs.evolve(SETTINGS, symbols=6)
+
+    async def play(scene: Scene) -> None:
+        symbols = scene.world.exchange.symbols
+        scene.market.urgent.add(lambda: (symbols[4], symbols[5]))
+        scene.cut()
+        cut = scene.now()
+        await trio.sleep(20)
+        first: dict[str, float] = {}
+        for at, event in scene.values(BookUpdate, cut + 0.01):
+            first.setdefault(event.symbol, at)
+        assert set(first) == {symbols[0], symbols[4], symbols[5]}
+        assert max(first[symbols[4]], first[symbols[5]]) <= first[symbols[0]]
+        assert scene.first(TickerUpdate, REST, cut) - cut <= 5.2
+        assert max(first.values()) - cut <= 5.2
+        for symbol in symbols[1:4]:
+            with pytest.raises(Stale, match="not within the REST budget"):
+                scene.market.feed.latest(Book(symbol))
+
+    in_scene(play, settings, books=6)
+
+
 def test_what_the_budget_does_not_reach_says_so() -> None:
     settings = attrs.evolve(SETTINGS, symbols=12)
 

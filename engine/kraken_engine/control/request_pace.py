@@ -20,15 +20,18 @@ _PARDON_S = 60.0
 
 @attrs.define
 class RequestPace:
-    """At most ``per_second`` requests in any second, about a quarter of them at once."""
+    """At most ``per_second`` requests in any second, about a quarter of them at once.
+
+    With a ``burst`` of its own: ``per_second`` on average, and after a pause so many more at once.
+    """
 
     per_second: float
+    burst: int | None = None
     _bucket: TokenBucket = attrs.field(init=False)
     _slowed_at: float | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        burst = max(1, int(self.per_second) // 4)
-        self._bucket = TokenBucket(rate=self.per_second - (burst - 1), burst=burst)
+        self._bucket = TokenBucket(rate=self._full_rate, burst=self._most_at_once)
 
     def take(self, *, now: float) -> bool:
         """Say whether a request may go out now; if so it counts as sent."""
@@ -50,7 +53,11 @@ class RequestPace:
 
     @property
     def _full_rate(self) -> float:
-        return self.per_second - (self._bucket.burst - 1)
+        return self.per_second if self.burst else self.per_second - (self._most_at_once - 1)
+
+    @property
+    def _most_at_once(self) -> int:
+        return self.burst or max(1, int(self.per_second) // 4)
 
     def _pardon(self, now: float) -> None:
         if self._slowed_at is not None and now >= self._slowed_at + _PARDON_S:

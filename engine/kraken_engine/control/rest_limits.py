@@ -8,8 +8,11 @@ a call counts as late as the venue may have counted it.
 A refusal shows that the model was too low: somebody else uses the key, or calls cost more than the documents say. The
 counter is then taken to be full, and for a while less of the limit is used.
 
-Public calls: about one a second for an address, and for ``OHLC`` and ``Trades`` one for each pair. A refusal halves
-the pace for a minute (:mod:`~kraken_engine.control.request_pace`).
+Public calls: about one a second for an address, and for ``OHLC`` and ``Trades`` one for each pair. The venue publishes
+neither a number nor how it counts; other clients are known to work at five a second. So after a pause a few calls may
+follow each other closely, all of them together at most four a second: when the lines are gone, the books that matter
+have to be there within seconds. A refusal empties that reserve, and halves the pace for a minute
+(:mod:`~kraken_engine.control.request_pace`).
 
 Knows nothing of queues, breakers or HTTP.
 """
@@ -137,6 +140,9 @@ class PublicPace:
 
     per_second: float = 0.8
     """Calls a second: of all operations but those by pair together, and of each of those for each pair."""
+    burst: int = 4
+    """So many of those that are not by pair may follow each other as closely as :attr:`overall_per_second` lets them,
+    after a pause that saved them up."""
     overall_per_second: float = 4.0
     """All calls a second; so many pairs at once would look like an attack."""
     _general: RequestPace = attrs.field(init=False)
@@ -147,7 +153,8 @@ class PublicPace:
     """Least recently used first; a forgotten one has been idle for long."""
 
     def __attrs_post_init__(self) -> None:
-        self._general, self._overall = RequestPace(self.per_second), RequestPace(self.overall_per_second)
+        self._general = RequestPace(self.per_second, self.burst)
+        self._overall = RequestPace(self.overall_per_second)
 
     def wait_s(self, operation: str, pair: str | None = None, *, now: float) -> float:
         """Return the seconds until this call may go out; 0.0 at once."""
