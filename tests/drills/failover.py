@@ -19,6 +19,7 @@ received before the one shown last, trades twice or missing without a word: each
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -178,6 +179,39 @@ async def cycles(count: int, config: Config, name: str) -> bool:
     return times.tell(name, failover.deadline_s, failover.hold_s, watcher)
 
 
+async def books(count: int) -> bool:
+    """Cut the lines of three books over real sockets, with the default settings: each has to be there in time."""
+    over: list[float] = []
+    async with open_venue(real_runtime(), VenueSettings(symbols=5, rate=40.0, seed=12)) as venue:
+        at = parse_endpoint(venue.ws_url)
+        async with open_proxy(at.host, at.port) as proxy:
+            config = Config(public_url=f"ws://127.0.0.1:{proxy.port}{at.path}")
+            config = attrs.evolve(config, rest=attrs.evolve(config.rest, base_url=venue.rest_url))
+            symbols = venue.exchange.symbols[:3]
+            for _ in range(count):
+                async with open_market(config) as market:
+                    first: dict[str, float] = {}
+                    topics: list[Any] = [Ticker(symbols[0]), *map(Book, symbols)]
+                    async with market.feed.subscribe(*topics, on_full=Bounded()) as events:
+                        with trio.move_on_after(5.0):
+                            async for _ in events:
+                                pass
+                        proxy.cut()
+                        with trio.move_on_after(15.0):
+                            async for event in events:
+                                if isinstance(event, BookUpdate) and event.source is Source.REST:
+                                    first.setdefault(event.symbol, trio.current_time())
+                                if len(first) == len(symbols):
+                                    break
+                    over += [first.get(symbol, math.inf) - proxy.last_byte_s for symbol in symbols]
+                proxy.mend()
+    allowed = Config().failover.deadline_s + SCHEDULING_S
+    late = sum(seconds > allowed for seconds in over)
+    print(f"{len(over)} books at once, default settings")
+    print(f"  last good frame to the book of REST: {spread(over)}, allowed {allowed:.2f} s, {late} late", flush=True)
+    return not late
+
+
 async def round_trip(market: Market, symbol: str) -> float:
     """Return how long one question to REST takes, its queue included."""
     began = trio.current_time()
@@ -238,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--full", type=int, default=2)
     parser.add_argument("--short", type=int, default=20)
     parser.add_argument("--virtual", type=int, default=200)
+    parser.add_argument("--books", type=int, default=2)
     asked = parser.parse_args(arguments)
     fine: list[Any] = []
     if asked.full:
@@ -246,6 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         backoff = BackoffSettings(max_attempts=10_000, cap_s=0.5, min_gap_s=0.1)
         config = Config(failover=SHORT, backoff=backoff, pool=PoolSettings(max_connections=1))
         fine.append(trio.run(cycles, asked.short, config, f"{asked.short} cycles with short holds"))
+    if asked.books:
+        fine.append(trio.run(books, asked.books))
     if asked.virtual:
         fine.append(virtual(asked.virtual))
     return 0 if all(fine) else 1
