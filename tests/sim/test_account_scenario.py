@@ -53,6 +53,22 @@ def test_accounts_are_right_whatever_is_lost_doubled_or_cut() -> None:
     assert all(report.sometimes.values()), report.sometimes
 
 
+def test_accounts_are_right_while_the_disk_fails_and_afterwards() -> None:
+    failing = tuple(
+        each
+        for at_s in (6, 16, 26, 36)
+        for each in (
+            (at_s + 0.0, "disk_fails", {"fault": "FULL", "for_s": 3.0}),
+            (at_s + 4.0, "fsync_fails", {"fault": "IO_ERROR", "for_s": 3.0}),
+            (at_s + 8.0, "disk_hiccup", {"fault": "IO_ERROR", "step": 3}),
+        )
+    )
+    report = simulate(1, plan(*sorted([*LOST, *failing], key=lambda fault: fault[0])), OPTIONS)
+    assert report.violation is None, str(report.violation)
+    assert report.fault_kinds["disk_fails"] == 4
+    assert report.sometimes["a missed fill was fetched"] > 0
+
+
 def test_a_seed_of_everything_gives_one_run() -> None:
     options = Options(profile=PRIVATE, minutes=2.0)
     first, second = simulate(3, None, options), simulate(3, None, options)

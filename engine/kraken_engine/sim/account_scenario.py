@@ -29,6 +29,7 @@ from kraken_engine.sim.hooks_accounts import ACCOUNT_FAULTS
 from kraken_engine.sim.judges.accounts import AccountJudge
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.plan import Catalogue, Plan
+from kraken_engine.sim.rest_faults import REST_FAULTS
 from kraken_engine.sim.trace import Trace
 from kraken_engine.sim.world import World
 from kraken_engine.state.freshness import StreamKey
@@ -52,10 +53,17 @@ ON_MARGIN = {"main": 0.0, "second": 0.3}
 _NETWORK = ("reset_peer", "limit_data", "blackhole", "latency", "slicer", "refuse", "flap")
 """What may happen to the connections themselves, those of accounts and of REST among them."""
 
+_DISK = ("disk_fails", "disk_slow", "disk_hiccup", "fsync_fails")
+"""What may happen to the disk: one account keeps its fills and the marks of its nonces there."""
+
 _SOMETIMES = ("a missed fill was fetched", "an account was out of step", "an account came back in step")
 
 PRIVATE_FAULTS: Catalogue = Catalogue(
-    [*FAULTS.only(_NETWORK).kinds, *(ACCOUNT_FAULTS.kind(kind.name) for kind in ACCOUNT_CATALOGUE.kinds)]
+    [
+        *FAULTS.only(_NETWORK).kinds,
+        *(ACCOUNT_FAULTS.kind(kind.name) for kind in ACCOUNT_CATALOGUE.kinds),
+        *(attrs.evolve(kind, weight=0.3) for kind in REST_FAULTS.only(_DISK).kinds),
+    ]
 )
 """Faults of the profile ``private``."""
 
@@ -155,6 +163,7 @@ class AccountScenario:
     async def _recover(self, accounts: Sequence[Account]) -> None:
         world = self.world
         world.network.heal()
+        world.disk.fault = world.disk.sync_fault = None
         world.exchange.faults.end_all(now=trio.current_time())
         patience_s = LONGEST_WAIT_S if self._may_have_to_wait() else RECOVERY_S
         with trio.move_on_after(patience_s):
