@@ -74,6 +74,7 @@ from kraken_engine.normalise.account_events import (
     Fill,
     LedgerEntry,
     Order,
+    OrdersListed,
     OrderUpdate,
 )
 from kraken_engine.normalise.book_view import BookUpdate, BookView
@@ -113,6 +114,7 @@ from kraken_engine.tasks.engine import Engine, open_engine
 from kraken_engine.tasks.market import Market, MarketStatistics, open_market
 from kraken_engine.tasks.rest import Rest, open_rest
 from kraken_engine.trading.account import Account, AccountStatistics, PositionReading
+from kraken_engine.trading.account_values import AccountReading
 from kraken_engine.trading.fill_stream import DeliveredFill, FillStream
 
 __all__ = [
@@ -121,6 +123,7 @@ __all__ = [
     "AccountEvent",
     "AccountGap",
     "AccountLive",
+    "AccountReading",
     "AccountSettings",
     "AccountStale",
     "AccountStatistics",
@@ -185,6 +188,7 @@ __all__ = [
     "OrderType",
     "OrderUpdate",
     "Orders",
+    "OrdersListed",
     "Permit",
     "Phase",
     "PositionReading",

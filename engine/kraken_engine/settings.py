@@ -359,6 +359,11 @@ class FailoverSettings:
     """Shortest time between two questions about the same stream."""
     slowest_s: float = attrs.field(default=5.0, validator=positive)
     """Longest one: what cannot be asked so often within ``calls_per_s`` is not covered, and says so."""
+    account_every_s: float = attrs.field(default=10.0, validator=positive)
+    """Balances and open orders of an account whose line is lost are asked for so often: two counted calls.
+
+    The lowest tier lets one counted call through every three seconds, and closing the gap needs its share of them.
+    """
     probe_every_s: float = attrs.field(default=5.0, validator=positive)
     """Streams that say nothing are compared with REST so often: a subscription may have been forgotten."""
     probe_patience_s: float = attrs.field(default=2.5, validator=positive)

@@ -151,6 +151,15 @@ def test_a_fill_in_the_window_of_an_answer_is_counted_once_or_left_open() -> Non
     assert (state.position.qty, state.verified, positions.wanted) == (D(1), True, False)
 
 
+def test_an_answer_may_be_older_than_the_question_and_miss_a_fill_that_was_read_before_it() -> None:
+    positions = Positions()
+    positions.apply(fill(Side.BUY, "1", "100", at_s=9.0))
+    told(positions, {}, at_s=10.0)
+    assert not positions.get("BTC/USD").verified
+    told(positions, {"BTC/USD": long("1")}, at_s=20.0)
+    assert positions.get("BTC/USD").verified
+
+
 def test_an_answer_that_contradicts_the_fills_has_to_say_so_twice() -> None:
     positions = Positions()
     told(positions, {}, at_s=0.0)
@@ -233,6 +242,16 @@ class PositionsMachine(RuleBasedStateMachine):
         said = data.draw(st.sampled_from([before, *possible]))
         self.positions.answered({} if said is None else {"BTC/USD": said})
         self.answered = self.now
+
+    @precondition(lambda self: self.asked is None)
+    @rule(data=st.data(), arrives=st.booleans())
+    def fills_come_around_a_question(self, data: st.DataObject, arrives: bool) -> None:
+        for _ in range(data.draw(st.integers(1, 2))):
+            self.fill_happens(data.draw(st.sampled_from(Side)), data.draw(st.integers(1, 3)), 100)
+        while arrives and self.wire:
+            self.fill_arrives()
+        self.venue_is_asked()
+        self.it_answers(data)
 
     @precondition(lambda self: self.asked is not None)
     @rule()

@@ -32,7 +32,7 @@ class Urgency(enum.IntEnum):
     SNAPSHOT = 5
     VALIDATION = 6
     BACKUP = 7
-    """Market data while the primary source is down."""
+    """Market data, balances and orders while their primary source is down."""
     HISTORY = 8
     ADMINISTRATIVE = 9
     CHECK = 10

@@ -200,6 +200,13 @@ class Watchdog:
             if switch.at_s >= since_s and (stream is None or stream in switch.streams)
         )
 
+    def adopt(self, switch: Switch) -> Switch:
+        """Put a change that another watchdog decided into this history, and return it with its number here."""
+        self._switches += 1
+        adopted = attrs.evolve(switch, number=self._switches)
+        self._history.append(adopted)
+        return adopted
+
     # -- helpers
 
     def _due(self, watch: _Watch) -> float:

@@ -13,7 +13,7 @@ from typing import final
 from kraken_engine.errors import Stale
 from kraken_engine.feed.subscription import Subscription
 from kraken_engine.feed.topics import HEALTH_KEY
-from kraken_engine.normalise.account_events import BalanceUpdate, OrderUpdate
+from kraken_engine.normalise.account_events import BalanceUpdate, OrdersListed, OrderUpdate
 from kraken_engine.normalise.events import (
     AccountEvent,
     Event,
@@ -32,7 +32,7 @@ __all__ = ["ACCOUNT_STREAMS", "Publisher"]
 ACCOUNT_STREAMS = ("executions", "orders", "balances")
 """The streams of each account: ``(name, account)``."""
 
-_STREAMS: dict[type, str] = {OrderUpdate: "orders", BalanceUpdate: "balances"}
+_STREAMS: dict[type, str] = {OrderUpdate: "orders", OrdersListed: "orders", BalanceUpdate: "balances"}
 
 
 @final

@@ -33,6 +33,7 @@ __all__ = [
     "LedgerEntry",
     "Order",
     "OrderUpdate",
+    "OrdersListed",
     "Trigger",
 ]
 
@@ -234,6 +235,17 @@ class OrderUpdate(AccountEvent):
 
     order: Order
     exec_type: ExecType
+
+
+@attrs.frozen(kw_only=True)
+class OrdersListed(AccountEvent):
+    """The open orders as REST lists them, while the private line is lost: how things are, not what happened.
+
+    Fills and endings of the time without a line are told, in order, when it is back.
+    """
+
+    orders: tuple[Order, ...]
+    """Oldest first."""
 
 
 @attrs.frozen(kw_only=True)

@@ -84,7 +84,7 @@ GROUPS: Mapping[Group, tuple[str, ...]] = MappingProxyType(
             "OpenPositions",
             "GetWebSocketsToken",
         ),
-        Group.BACKUP: ("Ticker", "Depth", "Trades", "OHLC", "Spread"),
+        Group.BACKUP: ("Ticker", "Depth", "Trades", "OHLC", "Spread", "BalanceEx", "OpenOrders"),
         Group.CONSISTENCY: ("BalanceEx", "OpenPositions"),
         Group.ADMINISTRATIVE: ("WithdrawInfo", "WithdrawMethods", "DepositMethods", "DepositAddresses"),
         Group.EMERGENCY: (*_CANCELS, "AddOrder"),

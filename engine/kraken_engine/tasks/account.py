@@ -8,6 +8,7 @@
        ├─ private line (supervisor)        connect with a token, run, back off, again
        │  └─ session (per connection)      reader · writer · liveness · executions · balances
        ├─ questions                        asks REST what a gap hides, one at a time
+       ├─ private backup                   REST in place of the line while that is lost
        ├─ checks                           ask REST for positions, and whether balances are what they seem
        └─ fill journal                     writes fills as they come
 
@@ -49,11 +50,13 @@ from kraken_engine.store.locks import hold_key
 from kraken_engine.tasks.account_checks import AccountChecks
 from kraken_engine.tasks.auth_refresher import open_auth_refresher
 from kraken_engine.tasks.market import Market
+from kraken_engine.tasks.private_backup import PrivateBackup
 from kraken_engine.tasks.private_line import PrivateLine
 from kraken_engine.tasks.rest import open_private_rest, open_public_rest
 from kraken_engine.tasks.scope import open_background
 from kraken_engine.tasks.supervisor import run_line
 from kraken_engine.trading.account import Account, AccountStatistics
+from kraken_engine.trading.account_values import AccountValues
 from kraken_engine.trading.fill_journal import FillJournal
 from kraken_engine.trading.fill_record import MemoryRecord, StoredRecord
 from kraken_engine.trading.gap_questions import answer
@@ -151,6 +154,15 @@ async def open_account(
             wait_for_room=parts.journal.wait_for_room,
         )
         parts.line = line
+        parts.backup = PrivateBackup(
+            sync=parts.sync,
+            rest=rest,
+            clock=runtime.clock,
+            settings=config.failover,
+            publish=parts.publish,
+            record=market.failover.record,
+            last_frame_s=line.heard_last,
+        )
         parts.checks = AccountChecks(
             sync=parts.sync,
             rest=rest,
@@ -169,6 +181,8 @@ async def open_account(
                 nursery.start_soon(parts.run_questions)
                 nursery.start_soon(parts.journal.run)
                 nursery.start_soon(parts.run_reached)
+                if config.failover.enabled:
+                    nursery.start_soon(parts.backup.run)
                 nursery.start_soon(parts.checks.run_positions)
                 nursery.start_soon(parts.checks.run_balances)
                 yield Account(
@@ -179,6 +193,15 @@ async def open_account(
                     clock=runtime.clock,
                     check=parts.check_balances,
                     wait_live=parts.wait_live,
+                    values=AccountValues(
+                        parts.sync,
+                        parts.backup.store,
+                        parts.backup,
+                        runtime.clock,
+                        last_frame_s=line.heard_last,
+                        cache_ttl_s=config.performance.cache_ttl_s,
+                        fresh_s=config.failover.account_every_s,
+                    ),
                 )
         finally:
             leave()
@@ -207,6 +230,7 @@ class _Parts:
     sync: AccountSync
     journal: FillJournal
     line: PrivateLine = attrs.field(init=False)
+    backup: PrivateBackup = attrs.field(init=False)
     checks: AccountChecks = attrs.field(init=False)
     history: History | None = None
     """Where the story begins, once it is on record or on its way there."""
@@ -231,7 +255,14 @@ class _Parts:
             lit, self._lit = self._lit, trio.Event()
             lit.set()
         self.checks.told(event)
+        self.backup.before(event)
         self.publisher.tell(self.name, event)
+        self.backup.told(event)
+
+    def publish(self, event: Event) -> None:
+        """Tell readers something that is not the line's."""
+        self.publisher.tell(self.name, event)
+        self.publisher.flush()
 
     def ask(self, ask: Ask) -> None:
         """Take the question of the present snapshot; one that waits is of an earlier one, and is dropped."""
@@ -323,5 +354,6 @@ class _Parts:
             fills_pending=self.journal.pending,
             questions=self.questions,
             checks=self.checks.balances.compared,
+            backup_answers=self.backup.store.answers,
             differences=self.checks.balances.found + sync.positions.corrected,
         )

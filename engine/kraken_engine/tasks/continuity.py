@@ -191,6 +191,11 @@ class Continuity:
         self.on_switch(switch)
         self.feed.set()
 
+    def note(self, switch: Switch) -> None:
+        """Put a change of the source of other streams, an account's, on record beside those of the market."""
+        self.kpis.failover()
+        self.on_switch(self.watchdog.adopt(switch))
+
     def _well(self, key: StreamKey) -> None:
         self.watchdog.well(key, now=self.clock.now())
         self.watch.set()

@@ -68,6 +68,10 @@ class Failover:
         stream = None if topic is None else topic.key
         return self._continuity.watchdog.history(since_s=since_s, stream=stream)
 
+    def record(self, switch: Switch) -> None:
+        """Put a change of the source that an account decided into the history."""
+        self._continuity.note(switch)
+
     async def verify_consistency(self, *topics: Ticker | Book) -> list[Comparison]:
         """Compare what the WebSocket shows with REST: ``topics``, or every ticker and book that somebody reads.
 

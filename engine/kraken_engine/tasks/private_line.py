@@ -123,6 +123,10 @@ class PrivateLine(Line):
         Line.connected(self, port)
         self.settle_actions(self.sync.connected(now=self.now()))
 
+    def heard_last(self) -> float:
+        """Return when the last frame was read, on whatever connection (monotonic)."""
+        return self.last_frame_s
+
     def suspect(self, why: str) -> None:
         """The connection is silent: the account may not be relied on."""
         self.settle_actions(self.sync.suspect(self.modes.blame(f"{self.name}: {why}"), now=self.now()))

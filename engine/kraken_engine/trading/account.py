@@ -16,6 +16,7 @@ from kraken_engine.runtime import Clock
 from kraken_engine.state.account_sync import AccountSync, Phase
 from kraken_engine.state.balances import ConsistencyReport
 from kraken_engine.state.positions import Position
+from kraken_engine.trading.account_values import AccountReading, AccountValues
 from kraken_engine.trading.fill_journal import FillJournal
 from kraken_engine.trading.fill_stream import FillStream
 
@@ -47,6 +48,8 @@ class AccountStatistics:
     """Asked of REST to close gaps."""
     checks: int
     """Regular comparisons of balances with REST."""
+    backup_answers: int
+    """Answers of REST about balances and open orders that were taken while the line was lost."""
     differences: int
     """What those, and the ones of positions, found to be wrong here; each was put right."""
 
@@ -89,6 +92,7 @@ class Account:
         clock: Clock,
         check: Callable[[], Awaitable[ConsistencyReport]],
         wait_live: Callable[[], Awaitable[None]],
+        values: AccountValues,
     ) -> None:
         self.name = name
         self.executions = Executions(name)
@@ -103,6 +107,7 @@ class Account:
         self._clock = clock
         self._check = check
         self._wait_live = wait_live
+        self._values = values
 
     def __repr__(self) -> str:
         return f"<Account {self.name} {self._sync.phase.value}{f' ({self.why})' if self.why else ''}>"
@@ -168,6 +173,25 @@ class Account:
         """Return every balance by asset. Raises as :meth:`order` does."""
         self._require_live(allow_stale=allow_stale)
         return self._sync.balances.all()
+
+    async def get_balances(
+        self, *, max_age_s: float | None = None, allow_stale: bool = False
+    ) -> AccountReading[BalanceUpdate]:
+        """Return every balance by asset now: from the line if the account is live, else from REST.
+
+        Args:
+            max_age_s: how old an answer of REST may be before it is asked again; 10 s (``failover.account_every_s``)
+                when not given.
+            allow_stale: return the newest values there are, rather than nothing, when neither source has current ones.
+
+        Raises:
+            Stale: neither the line nor REST has current values; it says why for both.
+        """
+        return await self._values.balances(max_age_s=max_age_s, allow_stale=allow_stale)
+
+    async def get_orders(self, *, max_age_s: float | None = None, allow_stale: bool = False) -> AccountReading[Order]:
+        """Return the open orders by id now, oldest first; otherwise as :meth:`get_balances`."""
+        return await self._values.orders(max_age_s=max_age_s, allow_stale=allow_stale)
 
     def position(self, symbol: str, *, allow_stale: bool = False) -> PositionReading:
         """Return what is open in ``symbol`` on margin, with what that is based on.
