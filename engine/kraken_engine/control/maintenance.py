@@ -5,17 +5,22 @@ services it affects, what it advises. The names of the keys were never seen, and
 values, whatever they are called, and what is not understood is no reason to do anything.
 
 A new connection lands on servers that are not about to go, if there are any. Each announcement counts once for each of
-its stages.
+its stages, and any two of one stage within :data:`STAGE_S` as one: a field that changes with every message would have
+connections replaced for ever.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import attrs
 
-__all__ = ["Maintenance"]
+__all__ = ["STAGE_S", "Maintenance"]
+
+STAGE_S = 600.0
+"""How long connections made for one stage of an announcement are new enough for another one of that stage."""
 
 _SERVICES = frozenset({"spot_ws", "all"})
 """Words for what carries market data."""
@@ -33,12 +38,15 @@ class Maintenance:
     """Remembers which announcements were acted on."""
 
     _known: dict[tuple[str, ...], None] = attrs.field(factory=dict[tuple[str, ...], None], init=False)
+    _acted_s: dict[str, float] = attrs.field(factory=dict[str, float], init=False)
+    """By stage: when connections were replaced for it last."""
 
-    def announced(self, entries: Sequence[object]) -> str | None:
+    def announced(self, entries: Sequence[object], *, now: float) -> str | None:
         """Return why connections should be replaced now, or None.
 
         Args:
             entries: announcements as sent, of any shape.
+            now: monotonic seconds.
         """
         why: str | None = None
         for entry in entries:
@@ -49,6 +57,9 @@ class Maintenance:
             if len(self._known) >= _REMEMBERED:
                 del self._known[next(iter(self._known))]
             self._known[words] = None
+            if now - self._acted_s.get(stage, -math.inf) < STAGE_S:
+                continue
+            self._acted_s[stage] = now
             why = f"maintenance of the venue: {stage}"
         return why
 

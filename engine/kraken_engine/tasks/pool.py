@@ -258,7 +258,7 @@ class Pool:
                     continue  # the old connection stays, and is replaced in the ordinary way when it ends
 
     def _announced(self, status: VenueStatus) -> None:
-        why = self._maintenance.announced(status.maintenance)
+        why = self._maintenance.announced(status.maintenance, now=status.at_s)
         if why is not None:
             self._why_moving = why
             self._moving.set()
