@@ -207,9 +207,11 @@ def test_the_recorded_refusals_say_what_was_refused(fixtures: Path) -> None:
     )
 
 
-def test_the_recorded_pong_keeps_its_id(fixtures: Path) -> None:
+def test_the_recorded_pong_keeps_its_id_and_says_when_it_was_sent(fixtures: Path) -> None:
     pongs = [decoded(frame) for frame in frames_of(fixtures, "public_doc_examples.jsonl")]
-    assert [pong for pong in pongs if isinstance(pong, Pong)] == [Pong(req_id=101)]
+    (pong,) = [pong for pong in pongs if isinstance(pong, Pong)]
+    assert pong.req_id == 101
+    assert pong.time_out is not None
 
 
 def test_channels_of_another_line_are_recognised_and_left_alone(fixtures: Path) -> None:

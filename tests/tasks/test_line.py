@@ -194,3 +194,28 @@ def test_a_subscription_that_used_up_its_retries_comes_back_when_the_venue_answe
                 assert market.publisher.freshness.is_live(("book", symbol))
 
     run(1, main, horizon_s=200)
+
+
+def test_a_line_that_came_late_before_the_market_fell_silent_is_in_time_as_soon_as_a_ping_is_answered_in_time() -> None:
+    async def main() -> None:
+        async with open_world(1, WorldSettings(symbols=1, rate=20.0)) as world, world.open_market() as market:
+            symbol = world.exchange.symbols[0]
+            key = ("book", symbol)
+            async with market.feed.subscribe(Book(symbol), on_full=Bounded()) as events:
+                await trio.sleep(5)
+                links = world.network.links_of(world.venue_address)
+                for latency_s in (2.0, 4.0):
+                    for link in links:
+                        link.change(direction="down", latency_s=latency_s)
+                    await trio.sleep(5)
+                assert market.publisher.freshness.is_held(key)
+                world.exchange.faults.silence(now=trio.current_time(), seconds=300.0, kind="data")
+                await trio.sleep(10)
+                assert market.publisher.freshness.is_held(key), "heartbeats say nothing of it"
+                for link in links:
+                    link.change(direction="down", latency_s=0.0)
+                await trio.sleep(market.config.liveness.idle_ping_s + 1.0)
+                assert market.publisher.freshness.is_live(key)
+                assert [type(event) for event in await events.take_batch(1000, 0.0)][-2:] == [Live, BookUpdate]
+
+    run(1, main, horizon_s=100)

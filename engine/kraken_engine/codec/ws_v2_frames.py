@@ -102,6 +102,8 @@ class Pong(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The reply to a ping."""
 
     req_id: int | None = None
+    time_out: str | None = None
+    """Venue time at which it was sent."""
 
 
 class UnknownMessage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -201,6 +203,7 @@ class _Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     channel: str | None = None
     symbol: str | None = None
     time_in: str | None = None
+    time_out: str | None = None
     result: _Result | list[Any] | None = None
 
 
@@ -231,7 +234,7 @@ def _reply(frame: bytes) -> Ack | Pong:
     reply = strictly(_REPLY, frame)
     if reply.success is None:
         if reply.method == "pong":
-            return Pong(req_id=reply.req_id)
+            return Pong(req_id=reply.req_id, time_out=reply.time_out)
         raise DecodeError("$.success", "true or false", "nothing")
     result = reply.result if isinstance(reply.result, _Result) else _NO_RESULT
     return Ack(

@@ -5,8 +5,8 @@ the moment an update was read and the time the venue gave it, but how much large
 minute: the floor. A minute is short enough for clocks that drift, and long enough for a path that has become slow to be
 found out; one that stays slow for longer cannot be told from a venue whose clock was set back, and is the new floor.
 
-Judges updates only: a snapshot carries the time of the last change, which is old in a quiet market. Knows nothing of
-connections, streams or our own wall clock.
+Judges updates, and replies to pings while the line is late: a snapshot carries the time of the last change, which is
+old in a quiet market. Knows nothing of connections, streams or our own wall clock.
 """
 
 from __future__ import annotations

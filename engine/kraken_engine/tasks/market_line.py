@@ -241,6 +241,7 @@ class _MarketReader:
         known = None if shared is None or shared.lines_up < 2 else shared.frames
         found: dict[str, list[Any]] = {}
         newest: Any = None
+        venue_time: str | None = None
         message: Any
         for frame in frames:
             message = None if known is None else known.pop(frame, None)
@@ -253,6 +254,8 @@ class _MarketReader:
                 channel = _CHANNEL_OF.get(type(decoded))
                 if channel is None:
                     self._keep_books(decoded, received_s)
+                    if type(decoded) is Pong and self._line.lag.late:
+                        venue_time = decoded.time_out  # nothing else tells in a market that has gone quiet
                     continue
                 message = decoded
                 if shared is not None and known is not None and message.type == "update":
@@ -271,9 +274,9 @@ class _MarketReader:
         lag = self._line.lag
         if type(newest) in _TIMED and newest.type == "update":
             venue_time = newest.data[-1].timestamp if newest.data else None
-            if lag.judge(venue_time, received_s=received_s):
-                for channel in HELD_CHANNELS:  # each of them has to know
-                    found.setdefault(channel, [])
+        if lag.judge(venue_time, received_s=received_s):
+            for channel in HELD_CHANNELS:  # each of them has to know
+                found.setdefault(channel, [])
         return {channel: Batch(messages, received_s, lag.words) for channel, messages in found.items()}
 
     def _passes(self, channel: str, message: Any, found: Mapping[str, list[Any]], received_s: float) -> bool:
