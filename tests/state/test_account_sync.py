@@ -341,6 +341,13 @@ def test_a_snapshot_that_is_late_is_asked_for_anew() -> None:
     assert watched.sync.why == "executions: no snapshot within 10 s"
 
 
+@pytest.mark.parametrize("channel", ["executions", "balances"])
+def test_a_confirmation_that_comes_after_its_snapshot_awaits_none(watched: Watched, channel: str) -> None:
+    assert watched.sync.phase is Phase.LIVE
+    watched.sync.confirmed(channel, venue_time="2026-01-22T06:06:19.833306Z", now=watched.now)
+    assert watched.sync.next_due is None
+
+
 def test_reports_that_wait_are_bounded(watched: Watched) -> None:
     watched.sync.settings = ReconciliationSettings(most_waiting=3)
     watched.cut_with_a_question()

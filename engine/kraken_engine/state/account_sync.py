@@ -214,7 +214,8 @@ class AccountSync:
         known = self._channels.get(channel)
         if known is None:
             return
-        known.due = now + self.settings.snapshot_timeout_s
+        if known.sequence.last is None:
+            known.due = now + self.settings.snapshot_timeout_s
         if channel == "executions":
             self._asked_time = venue_time
 
