@@ -460,7 +460,7 @@ async def test_a_refused_nonce_is_followed_by_a_higher_one(autojump_clock: MockC
         venue.last_nonce["ordinary-key"] += 10**9 // 2
         assert await rest.private.api_key_info()
     assert venue.nonces() == sorted(venue.nonces())
-    assert len(venue.seen) == 3
+    assert len(venue.nonces()) == 3
 
 
 async def test_nonces_that_are_always_refused_stop_the_key_and_a_cancel_still_tries(autojump_clock: MockClock) -> None:
@@ -469,12 +469,12 @@ async def test_nonces_that_are_always_refused_stop_the_key_and_a_cancel_still_tr
         venue.script["GetApiKeyInfo"] = [["EAPI:Invalid nonce"]] * 9
         with pytest.raises(NonceRejected, match="Invalid nonce"):
             await rest.private.api_key_info()
-        assert len(venue.seen) == 3
+        assert len(venue.nonces()) == 3
         with pytest.raises(NonceRejected, match="another program"):
             await rest.private.api_key_info()
-        assert len(venue.seen) == 3
+        assert len(venue.nonces()) == 3
         await rest.private.cancel_all()
-        assert len(venue.seen) == 4
+        assert len(venue.nonces()) == 4
         venue.script["GetApiKeyInfo"].clear()
         await rest.private.api_key_info()  # a nonce was taken: all is well again
 

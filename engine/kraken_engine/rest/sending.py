@@ -7,9 +7,10 @@ call.
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, final
 from urllib.parse import urlencode
 
@@ -20,7 +21,7 @@ from kraken_engine.codec.rest import Envelope, decode_envelope
 from kraken_engine.codec.signing import signed_request
 from kraken_engine.control.call_queue import Urgency
 from kraken_engine.control.nonce import Held, NeedsMark, NonceSource
-from kraken_engine.errors import DecodeError, NonceRejected, NotSent, RestFailed, StoreError
+from kraken_engine.errors import DecodeError, EngineError, NonceRejected, NotSent, RestFailed, StoreError
 from kraken_engine.rest.operations import Operation
 from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.rest.verdict import Verdict
@@ -32,6 +33,9 @@ __all__ = ["MemoryMarks", "NonceMarks", "Reply", "Sender", "SignedSender", "Unsi
 
 _SNIPPET_CHARACTERS = 100
 _LOOKED_AT_BYTES = 4096
+_PATIENCE_FOR_TIME_S = 2.0
+_TIME_KEEPS_S = 60.0
+"""So long the venue's time is taken to be known: a machine that sleeps does not count on."""
 
 
 @attrs.frozen(kw_only=True)
@@ -122,10 +126,16 @@ class SignedSender:
     marks: NonceMarks
     clock: Clock
     venue_clock: VenueClock
+    ask_time: Callable[[], Awaitable[object]]
+    """Asks the venue for its time, which ``venue_clock`` then knows."""
+    _refused: bool = attrs.field(default=False, init=False)
+    """Whether the last nonce was, and the next one has to go above the venue's time."""
 
     async def send(self, what: Operation, fields: Mapping[str, str], *, timeout_s: float) -> Reply:
         """Draw a nonce, and send one call; see :class:`Sender`."""
         ends_s = self.clock.now() + timeout_s
+        if self._refused:
+            await self._go_above_the_venues_time()
         nonce = await self._nonce(what, timeout_s)
         request = signed_request(what.path, fields, nonce=nonce, key=self.key)
         answer = await self.http.request(
@@ -144,7 +154,22 @@ class SignedSender:
             self.nonces.accepted()
             return False
         now = self.clock.now()
+        self._refused = reset
         return reset and self.nonces.refused(now=now, venue_ns=self.venue_clock.now_ns(now=now) or 0)
+
+    async def _go_above_the_venues_time(self) -> None:
+        """Ask for it, unless it was said lately; without it the next nonce is merely higher than the last."""
+        self._refused = False
+        if self.venue_clock.age_s(now=self.clock.now()) < _TIME_KEEPS_S:
+            return
+        with trio.move_on_after(_PATIENCE_FOR_TIME_S):
+            with contextlib.suppress(EngineError):
+                await self.ask_time()
+            now = self.clock.now()
+            venue_ns = self.venue_clock.now_ns(now=now)
+            if venue_ns is not None:
+                self.nonces.told(venue_ns, now=now)
+                self.nonces.reset_above(venue_ns)
 
     async def _nonce(self, what: Operation, timeout_s: float) -> int:  # noqa: ASYNC109 - it needs words of its own
         with trio.move_on_after(timeout_s):

@@ -6,6 +6,7 @@ clock instead. To the second: that is all it says. Sans-IO.
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import attrs
@@ -32,6 +33,10 @@ class VenueClock:
             return None
         told_ns, at_s = self._anchor
         return told_ns + round((now - at_s) * _NS_PER_S)
+
+    def age_s(self, *, now: float) -> float:
+        """Return how many seconds ago it last said its time; infinity if it never did."""
+        return math.inf if self._anchor is None else now - self._anchor[1]
 
     def offset_s(self, wall_ns: int, *, now: float) -> float | None:
         """Return by how many seconds the wall clock is ahead of the venue's; None if it never said."""

@@ -214,7 +214,7 @@ async def open_private_rest(
             nonces = NonceSource(mark, config.nonce)
             return RestQueue(
                 name,
-                sender=SignedSender(http, key, nonces, marks, runtime.clock, public.venue_clock),
+                sender=SignedSender(http, key, nonces, marks, runtime.clock, public.venue_clock, public.time),
                 limits=KeyLimits(counter),
                 breaker=CircuitBreaker(config.breaker),
                 budget=public.budget,
