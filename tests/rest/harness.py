@@ -30,7 +30,7 @@ SECRET = base64.b64encode(b"a secret of forty bytes and a little more").decode()
 EMERGENCY_SECRET = base64.b64encode(b"another secret of forty bytes and more").decode()
 KEY = ApiKey(key=Secret("ordinary-key"), secret=Secret(SECRET))
 EMERGENCY_KEY = ApiKey(key=Secret("emergency-key"), secret=Secret(EMERGENCY_SECRET))
-SECRETS = {"ordinary-key": SECRET, "emergency-key": EMERGENCY_SECRET}
+SECRETS = {"ordinary-key": SECRET, "the-name-of-the-key": SECRET, "emergency-key": EMERGENCY_SECRET}
 
 PAIRS = {
     "XXBTZUSD": {"altname": "XBTUSD", "wsname": "XBT/USD", "base": "XXBT", "quote": "ZUSD", "pair_decimals": 1,
@@ -91,7 +91,7 @@ class Seen:
     connection: int
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)  # it has seen what nobody else may see
 class TinyVenue:
     """Answers requests over HTTP/1.1, one at a time on each connection."""
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from kraken_engine.errors import NonceRejected
 from kraken_engine.runtime import Runtime
 
-NOW_S = RESULTS["Time"]["unixtime"]
+NOW_S: int = RESULTS["Time"]["unixtime"]
 
 
 @attrs.frozen

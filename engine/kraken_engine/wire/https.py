@@ -111,6 +111,7 @@ class HttpClient:
             stream=_Content(body),
             extensions={"trace": progress.note},
         )
+        del headers, body  # a traceback with locals would show them
         try:
             with trio.fail_after(max(0.0, limit_s)):
                 return await self._exchange(what, request)
