@@ -17,9 +17,11 @@ from kraken_engine.normalise.account_events import (
     Fill,
     OrderUpdate,
 )
+from kraken_engine.sim.disk import DiskFault
 from kraken_engine.sim.world import World
 from kraken_engine.store.database import open_store
 from kraken_engine.tasks.account import open_account
+from kraken_engine.trading import fill_journal
 from kraken_engine.trading.account import Account
 from kraken_engine.venue.core.accounts.settings import TEST_SECRET
 
@@ -280,3 +282,36 @@ def test_a_token_that_is_due_while_the_breaker_opens_costs_no_live_line() -> Non
         check(world, account)
 
     with_account(scenario)
+
+
+def test_an_account_stops_listening_before_more_fills_wait_for_the_disk_than_memory_is_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fill_journal, "MOST_PENDING", 3)
+
+    async def scenario(world: World) -> None:
+        place(world, 12)
+        async with (
+            world.open_market() as market,
+            open_store(world.runtime, "/state") as store,
+            open_account(MAIN, market, store=store) as account,
+        ):
+            await account.wait_live()
+            await trio.sleep(5)
+            world.disk.fault = DiskFault.IO_ERROR
+            for _ in range(10):
+                world.exchange.private.operator.fill("main")
+                await trio.sleep(1)
+            assert 3 < account.statistics().fills_pending <= 5
+            assert not may_trade(account)
+            assert "fills wait for the disk" in account.why
+            world.disk.fault = None
+            with trio.fail_after(60):
+                await account.wait_live()
+            check(world, account)
+            fills = account.fills(consumer="bot")
+            with trio.fail_after(60):
+                kept = [(await fills.__anext__()).fill.exec_id for _ in range(10)]
+            assert kept == [fill["exec_id"] for fill in world.exchange.private.truth.fills("main")]
+
+    in_world(scenario)

@@ -152,6 +152,7 @@ async def open_account(
             publish_event=parts.tell,
             ask=parts.ask,
             wait_for_room=parts.journal.wait_for_room,
+            has_room=parts.journal.has_room,
         )
         parts.line = line
         parts.backup = PrivateBackup(

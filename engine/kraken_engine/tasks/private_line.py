@@ -68,6 +68,8 @@ class PrivateLine(Line):
     """Takes a question to REST; its answer comes back through :meth:`settle_actions`."""
     wait_for_room: Callable[[], Awaitable[None]]
     """Returns when there is room for what a new connection may bring."""
+    has_room: Callable[[], bool] = lambda: True
+    """Whether there is room for what this connection may still bring."""
     auth_pause_s: float = 900.0
     """After the venue refused the key itself, no attempt for so long: it would end in a lockout."""
     _token: Secret | None = attrs.field(default=None, init=False, repr=False)
@@ -208,6 +210,9 @@ class PrivateLine(Line):
                         self._port.again((channel, self.account))
                 case Ask():
                     self.ask(action)
+        if self._port is not None and not self.has_room():
+            # What is not heard now is fetched later; what is heard and not written would fill the memory.
+            self._port.end(LineError(f"{self.name}: too many fills wait for the disk"))
         due, self._due = self._due, self.sync.next_due
         if self._port is not None and self._due != due:
             self._port.nudge(CHANNELS[0], now=self.now())  # its task has to know of the new deadline

@@ -66,9 +66,13 @@ class FillJournal:
         """Fills that are not durable yet."""
         return len(self._pending)
 
+    def has_room(self) -> bool:
+        """Return whether more fills may wait for the disk."""
+        return len(self._pending) <= MOST_PENDING
+
     async def wait_for_room(self) -> None:
         """Wait until the disk has caught up, if too much waits for it."""
-        while len(self._pending) > MOST_PENDING:
+        while not self.has_room():
             await self._grown.wait()
 
     # -- the task
