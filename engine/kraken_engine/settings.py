@@ -368,6 +368,8 @@ class FailoverSettings:
     """Streams that say nothing are compared with REST so often: a subscription may have been forgotten."""
     probe_patience_s: float = attrs.field(default=2.5, validator=positive)
     """So long after an answer that contradicts it, a stream may still bring the update that explains it."""
+    verify_every_s: float = attrs.field(default=30.0, validator=not_negative)
+    """So often one ticker or book, each in its turn, is compared with REST in the background; 0: never."""
     history_entries: int = attrs.field(default=1000, validator=at_least_1)
     """Changes of the source that are remembered."""
 

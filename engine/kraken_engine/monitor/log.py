@@ -27,6 +27,7 @@ from kraken_engine.errors import Stale
 from kraken_engine.normalise.account_events import AccountDiffers
 from kraken_engine.normalise.events import (
     Event,
+    Inconsistent,
     LineDown,
     LineUp,
     MarketEvent,
@@ -122,7 +123,14 @@ def log_event(log: structlog.stdlib.BoundLogger, event: Event) -> None:
     if isinstance(event, MarketEvent):
         return
     match event:
-        case LineDown() | AccountDiffers() | Refused(final=True) | Resync(alarm=True) | StoreNotice(failing=True):
+        case (
+            LineDown()
+            | AccountDiffers()
+            | Inconsistent()
+            | Refused(final=True)
+            | Resync(alarm=True)
+            | StoreNotice(failing=True)
+        ):
             log.warning(_name(event), **_fields(event))
         case LineUp() | ModeChanged() | SourceChanged() | StoreNotice() | VenueStatus():
             log.info(_name(event), **_fields(event))

@@ -26,6 +26,7 @@ __all__ = [
     "CircuitChanged",
     "Event",
     "Gap",
+    "Inconsistent",
     "InstrumentUpdate",
     "Lagged",
     "LineDown",
@@ -363,6 +364,21 @@ class VenueStatus(Notice):
     """The venue's word for it."""
     maintenance: Sequence[object] = ()
     """Announced windows, as sent."""
+
+
+@attrs.frozen(kw_only=True)
+class Inconsistent(Notice):
+    """A stream and REST differed twice in a row, and neither rounding nor age explains it.
+
+    ``resync``: the stream is asked for anew, and ``Stale`` until then. Not so if it was before, and still differs: then
+    it is REST that is to be doubted.
+    """
+
+    channel: str
+    symbol: str
+    what: str
+    """Where they differ."""
+    resync: bool
 
 
 @attrs.frozen(kw_only=True)

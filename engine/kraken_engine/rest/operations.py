@@ -32,7 +32,7 @@ class Group(enum.Enum):
     RECOVERY = "recovery"
     BACKUP = "backup"
     CONSISTENCY = "consistency"
-    """Comparing what is known of an account with the venue's word; nobody waits for it."""
+    """Comparing what is known of an account, or of a market, with the venue's word; nobody waits for it."""
     ADMINISTRATIVE = "administrative"
     EMERGENCY = "emergency"
     FAREWELL = "farewell"
@@ -85,7 +85,7 @@ GROUPS: Mapping[Group, tuple[str, ...]] = MappingProxyType(
             "GetWebSocketsToken",
         ),
         Group.BACKUP: ("Ticker", "Depth", "Trades", "OHLC", "Spread", "BalanceEx", "OpenOrders"),
-        Group.CONSISTENCY: ("BalanceEx", "OpenPositions"),
+        Group.CONSISTENCY: ("BalanceEx", "OpenPositions", "Ticker", "Depth"),
         Group.ADMINISTRATIVE: ("WithdrawInfo", "WithdrawMethods", "DepositMethods", "DepositAddresses"),
         Group.EMERGENCY: (*_CANCELS, "AddOrder"),
         Group.FAREWELL: _CANCELS,

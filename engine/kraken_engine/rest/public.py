@@ -173,6 +173,10 @@ class PublicRest:
     def _tables_are_old(self) -> bool:
         return self._clock.now() - self._fetched_at >= TABLE_PAUSE_S
 
+    def at_leisure(self) -> AtLeisure:
+        """Return the questions with which two sources are compared, asked only when nobody else has one."""
+        return AtLeisure(self)
+
     async def ticker(
         self, symbols: Sequence[str] = (), *, group: Group = Group.BACKUP, timeout_s: float | None = None
     ) -> dict[str, TickerUpdate]:
@@ -275,6 +279,22 @@ class PublicRest:
 
     def _reject(self, error: DecodeError) -> None:
         self._rejected.add(f"{error.path}: {error.expected}")
+
+
+@final
+class AtLeisure:
+    """Questions that wait for everybody else's; see :class:`PublicRest`."""
+
+    def __init__(self, rest: PublicRest) -> None:
+        self._rest = rest
+
+    async def ticker(self, symbols: Sequence[str] = (), *, timeout_s: float | None = None) -> dict[str, TickerUpdate]:
+        """See :meth:`PublicRest.ticker`."""
+        return await self._rest.ticker(symbols, group=Group.CONSISTENCY, timeout_s=timeout_s)
+
+    async def depth(self, symbol: str, depth: int = 100, *, timeout_s: float | None = None) -> BookUpdate:
+        """See :meth:`PublicRest.depth`."""
+        return await self._rest.depth(symbol, depth, group=Group.CONSISTENCY, timeout_s=timeout_s)
 
 
 def _given(**fields: str | None) -> dict[str, str]:

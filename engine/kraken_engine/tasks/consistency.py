@@ -1,32 +1,51 @@
-"""Asking REST whether the lines tell the truth: on demand, and all the time for streams that say nothing.
+"""Asking REST whether the lines tell the truth: on demand, in the background, and for streams that say nothing.
 
 A quiet stream on a line that is well is either a quiet market or a subscription the venue has forgotten; only a second
 source can tell. So while something is quiet, and nothing is lost, one question about all tickers goes out every
 ``probe_every_s``. A stream whose prices REST contradicts, and that still says nothing once any update in flight would
 be here, is not trusted any more: it is asked for anew, and the backup stands by as for any other loss.
+
+Besides, every ``verify_every_s`` one ticker or book is compared in its turn
+(:mod:`~kraken_engine.control.verification`), after all other questions: what only looks well is found that way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import attrs
 import trio
 
+from kraken_engine.control.verification import Consequence
 from kraken_engine.errors import EngineError
-from kraken_engine.feed.consistency import Comparison, compare, contradicts
+from kraken_engine.feed.consistency import Agreement, Comparison, compare, contradicts
 from kraken_engine.feed.questions import REST_BOOK_DEPTH, Questions
 from kraken_engine.normalise.book_view import BookUpdate
-from kraken_engine.normalise.events import Event, MarketEvent, TickerUpdate
+from kraken_engine.normalise.events import Event, Inconsistent, MarketEvent, TickerUpdate
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.tasks.continuity import Continuity
 
-__all__ = ["run_probe", "verify_consistency"]
+__all__ = ["Comparing", "run_probe", "run_verification", "verify_consistency"]
 
 _SETTLE_S = 0.5
 """How long after an answer the lines may show the same moment of the venue."""
 _ANSWER_S = 5.0
 _NAMED_SYMBOLS = 50
+
+
+class Comparing(Protocol):
+    """The questions a comparison takes; see :class:`~kraken_engine.feed.questions.Questions`."""
+
+    async def ticker(
+        self, symbols: Sequence[str] = (), *, timeout_s: float | None = None
+    ) -> Mapping[str, TickerUpdate]:
+        """Return tickers by symbol."""
+        ...
+
+    async def depth(self, symbol: str, depth: int = 100, *, timeout_s: float | None = None) -> BookUpdate:
+        """Return a book."""
+        ...
 
 
 async def verify_consistency(
@@ -51,7 +70,7 @@ async def verify_consistency(
     return compared
 
 
-async def _compare(continuity: Continuity, questions: Questions, key: StreamKey) -> Comparison:
+async def _compare(continuity: Continuity, questions: Comparing, key: StreamKey) -> Comparison:
     publisher, clock, symbol = continuity.publisher, continuity.clock, str(key[1])
     shown: list[MarketEvent] = []
     latest = publisher.latest(key)
@@ -99,6 +118,44 @@ async def run_probe(continuity: Continuity, questions: Questions) -> None:
         if suspects:
             await trio.sleep(settings.probe_patience_s)
             _convict(continuity, suspects)
+
+
+async def run_verification(continuity: Continuity, questions: Comparing) -> None:
+    """Compare one stream after the other with REST, until cancelled. What REST does not answer proves nothing."""
+    verification, settings = continuity.verification, continuity.settings
+    while True:
+        await trio.sleep(settings.verify_every_s)
+        key = verification.take(continuity.comparable_streams()) if continuity.is_calm() else None
+        if key is None:
+            continue
+        consequence, what = await _verify(continuity, questions, key)
+        if consequence is Consequence.LOOK_AGAIN:
+            await trio.sleep(settings.probe_patience_s)
+            consequence, what = await _verify(continuity, questions, key)
+        if consequence in (Consequence.RESYNC, Consequence.TELL):
+            resync = consequence is Consequence.RESYNC
+            notice = Inconsistent(
+                at_s=continuity.clock.now(), channel=str(key[0]), symbol=str(key[1]), what=what, resync=resync
+            )
+            continuity.publisher.announce(notice)
+            continuity.publisher.flush()
+            if resync:
+                continuity.doubt(key, f"REST differs twice: {what}")
+
+
+async def _verify(continuity: Continuity, questions: Comparing, key: StreamKey) -> tuple[Consequence, str]:
+    """Make one comparison, if the lines still feed the stream; return what follows from it, and where they differ."""
+    found: Comparison | None = None
+    if key not in continuity.comparable_streams():
+        return Consequence.NOTHING, ""
+    try:
+        with trio.move_on_after(_ANSWER_S):
+            found = await _compare(continuity, questions, key)
+    except EngineError:
+        return Consequence.NOTHING, ""
+    if found is None or found.agreement is Agreement.UNKNOWN or key not in continuity.comparable_streams():
+        return Consequence.NOTHING, ""
+    return continuity.verification.judge(key, agrees=found.agreement.fine), found.what
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@ from kraken_engine.config import FailoverSettings
 from kraken_engine.control.backup_plan import TICKERS, BackupPlan, Poll
 from kraken_engine.control.failover import Command, Feeder, Switch, UsePrimary, Watchdog
 from kraken_engine.control.venue_mode import VenueModes, rules_of
+from kraken_engine.control.verification import Verification
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.sources import Sources
 from kraken_engine.monitor.kpis import Kpis
@@ -63,6 +64,12 @@ class FailoverStatistics:
     """Questions that brought nothing."""
     uncovered: int
     """Streams lost by the lines that the budget does not reach now."""
+    compared: int
+    """Comparisons with REST in the background."""
+    differences: int
+    """Those that neither rounding nor age explains."""
+    resyncs: int
+    """Streams that were asked for anew because of one."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -84,6 +91,8 @@ class Continuity:
     """Symbols with open orders; whoever opens accounts sets it."""
     on_switch: Callable[[Switch], None] = lambda _: None
     """Told of every change of the source, to keep it; must not wait."""
+    verification: Verification = attrs.field(factory=Verification, init=False)
+    """Turns and doubts of the comparison with REST."""
     watchdog: Watchdog = attrs.field(init=False)
     plan: BackupPlan = attrs.field(init=False)
     sources: Sources = attrs.field(init=False)
@@ -150,10 +159,9 @@ class Continuity:
 
         None at all while something is lost, or the venue is away: REST has better to do then, or nothing to say. Nor
         those of which the state of the venue, or of their market, lets nothing be expected: they are silent by
-        right. What REST refuses anyway keeps it from nothing.
+        right.
         """
-        busy = any(key not in self._refused for key in self.watchdog.on_backup())
-        if self.modes.away is not None or self.watchdog.next_due < math.inf or busy:
+        if not self.is_calm():
             return {}
         now, quiet = self.clock.now(), dict[StreamKey, MarketEvent]()
         for key in self._wanted:
@@ -163,6 +171,23 @@ class Continuity:
             if latest is not None and self.sources.is_well(key) and now - latest.received_s >= longer_than_s:
                 quiet[key] = latest
         return quiet
+
+    def is_calm(self) -> bool:
+        """Return whether REST has nothing better to do: nothing is lost but what it refuses, and the venue is there."""
+        busy = any(key not in self._refused for key in self.watchdog.on_backup())
+        return self.modes.away is None and self.watchdog.next_due == math.inf and not busy
+
+    def comparable_streams(self) -> list[StreamKey]:
+        """Return the tickers and books that the lines are current for, and that follow every change of theirs."""
+        return [
+            key
+            for key, subscription in self._wanted.items()
+            if key[0] in ("ticker", "book")
+            and subscription.trigger != "trades"  # between trades, such a ticker does not follow bid and ask
+            and self.sources.is_well(key)
+            and not self.sources.is_diverted(key)
+            and self.modes.expects(str(key[0]), str(key[1]))
+        ]
 
     def shows(self, key: StreamKey, event: MarketEvent) -> bool:
         """Return whether ``event`` is still what the lines show of ``key``, as current."""
@@ -334,6 +359,9 @@ class Continuity:
             answers=self._answers,
             failures=self._failures,
             uncovered=sum(not self.plan.is_covered(key) for key in on_backup),
+            compared=self.verification.compared,
+            differences=self.verification.differences,
+            resyncs=self.verification.resyncs,
         )
 
     def feeder(self, key: StreamKey) -> Feeder:

@@ -7,7 +7,8 @@
     └─ background (nursery)
        ├─ failover watchdog         samples in, commands out; never touches a socket
        ├─ backup feed               REST polling while the lines are down
-       └─ probe                     asks REST about streams that say nothing
+       ├─ probe                     asks REST about streams that say nothing
+       └─ verification              compares one stream after the other with REST
 
 Where there is no REST of the same venue, streams just are stale until their line is back.
 """
@@ -32,7 +33,7 @@ from kraken_engine.feed.topics import Book, Ticker, Topic
 from kraken_engine.rest.public import PublicRest
 from kraken_engine.runtime import Runtime
 from kraken_engine.tasks.backup_feed import run_backup_feed
-from kraken_engine.tasks.consistency import run_probe, verify_consistency
+from kraken_engine.tasks.consistency import run_probe, run_verification, verify_consistency
 from kraken_engine.tasks.continuity import Continuity, FailoverStatistics
 from kraken_engine.tasks.rest import open_public_rest
 from kraken_engine.tasks.scope import open_background
@@ -125,4 +126,6 @@ async def open_failover(
             nursery.start_soon(run_watchdog, continuity)
             nursery.start_soon(run_backup_feed, continuity, rest)
             nursery.start_soon(run_probe, continuity, rest)
+            if config.failover.verify_every_s > 0.0:
+                nursery.start_soon(run_verification, continuity, rest.at_leisure())
         yield rest
