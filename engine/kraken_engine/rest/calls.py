@@ -1,6 +1,6 @@
 """A call on its way through a queue, and what is told of it afterwards.
 
-Records alone: who changes them, and when, is up to :mod:`~kraken_engine.rest.queue`.
+Records, and what is checked of them: who changes them, and when, is up to :mod:`~kraken_engine.rest.queue`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import trio
 
 from kraken_engine.codec.venue_errors import BreakerEffect
 from kraken_engine.control.circuit_breaker import Refused, Ticket
-from kraken_engine.errors import EngineError
+from kraken_engine.errors import EngineError, UsageError, shown
 from kraken_engine.rest.operations import Operation
 from kraken_engine.rest.sending import Reply
 
-__all__ = ["LATENCIES_KEPT", "Attempt", "Call", "RestStatistics"]
+__all__ = ["LATENCIES_KEPT", "Attempt", "Call", "RestStatistics", "check_fields"]
 
 LATENCIES_KEPT = 1000
 
@@ -101,3 +101,16 @@ class Call:
         """Let the caller have ``error``."""
         self.error = error
         self.done.set()
+
+
+def check_fields(fields: Mapping[str, str]) -> None:
+    """Check that a call can be sent as it is.
+
+    Raises:
+        UsageError: a field is no text that can be encoded.
+    """
+    for name, value in fields.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{name}: expected a text that can be sent, got {shown(value)}") from None

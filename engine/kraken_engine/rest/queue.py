@@ -42,12 +42,12 @@ from kraken_engine.control.circuit_breaker import (
 from kraken_engine.control.error_actions import ActivateCircuitBreaker, ErrorDesk, ResetNonceAndRetry, Where
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
-from kraken_engine.errors import CircuitOpen, EngineError, NotSent, Rejected, RestFailed, UsageError, shown
+from kraken_engine.errors import CircuitOpen, EngineError, NotSent, Rejected, RestFailed
 from kraken_engine.normalise.events import CircuitChanged, Notice
-from kraken_engine.rest.calls import LATENCIES_KEPT, Attempt, Call, RestStatistics
+from kraken_engine.rest.calls import LATENCIES_KEPT, Attempt, Call, RestStatistics, check_fields
 from kraken_engine.rest.limits import Limits
 from kraken_engine.rest.operations import Operation
-from kraken_engine.rest.sending import Reply, Sender
+from kraken_engine.rest.sending import Reply, Sender, forget_frames
 from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.rest.verdict import Verdict, refusal, verdict
 from kraken_engine.runtime import Clock
@@ -164,7 +164,7 @@ class RestQueue:
             DecodeError: the answer to a question made no sense.
             UsageError: a field is no text that can be sent.
         """
-        _check(fields)
+        check_fields(fields)
         self._counts["calls"] += 1
         wait_s = self._settings.patience_s if timeout_s is None else timeout_s
         call = Call(self._counts["calls"], what, fields, finish, pair, self._clock.now() + wait_s)
@@ -398,6 +398,8 @@ class RestQueue:
                 return refusal(call.what, reply.envelope.errors)
             call.value = call.finish(reply)
         except EngineError as error:
+            if call.what.private:
+                forget_frames(error)
             return verdict(call.what, error)
         return None
 
@@ -495,11 +497,3 @@ class RestQueue:
 
 
 _ALWAYS_PASS = (CallKind.FAREWELL, CallKind.STATUS)
-
-
-def _check(fields: Mapping[str, str]) -> None:
-    for name, value in fields.items():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise UsageError(f"{name}: expected a text that can be sent, got {shown(value)}") from None

@@ -29,7 +29,7 @@ from kraken_engine.runtime import Clock
 from kraken_engine.secret import ApiKey, redacted
 from kraken_engine.wire.https import HttpAnswer, HttpClient
 
-__all__ = ["MemoryMarks", "NonceMarks", "Reply", "Sender", "SignedSender", "UnsignedSender", "snippet"]
+__all__ = ["MemoryMarks", "NonceMarks", "Reply", "Sender", "SignedSender", "UnsignedSender", "forget_frames", "snippet"]
 
 _SNIPPET_CHARACTERS = 100
 _LOOKED_AT_BYTES = 4096
@@ -202,6 +202,14 @@ class SignedSender:
                 what.name, f"the mark of its nonces cannot be saved, so nothing is signed: {error}"
             ) from error
         self.nonces.marked(up_to)
+
+
+def forget_frames(error: BaseException) -> None:
+    """Take the tracebacks off an error and what caused it: the variables of those frames hold what nobody may see."""
+    found: BaseException | None = error
+    while found is not None:
+        found.__traceback__ = None
+        found = found.__cause__ or found.__context__
 
 
 def snippet(body: bytes) -> str:
