@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from decimal import Decimal
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from kraken_engine import Book, BookUpdate, Engine, Stale, UsageError, sim
+from kraken_engine import AccountStale, Book, BookUpdate, ConfigError, Engine, Stale, UsageError, sim
 from kraken_engine.sim.checking import check
 
 
@@ -72,6 +73,58 @@ def test_a_strategy_may_return_by_itself() -> None:
                 return
 
     check(short, seeds=range(2))
+
+
+class Spending:
+    """Knows what it may spend; with the bug, also when nobody can."""
+
+    def __init__(self, *, bug: bool) -> None:
+        self._bug = bug
+        self._budget: Decimal | None = None
+
+    async def __call__(self, engine: Engine) -> None:
+        self._budget = None
+        account = engine.accounts["main"]
+        async with engine.feed.subscribe(account.balances, account.executions) as events:
+            async for event in events:
+                if isinstance(event, AccountStale) and not self._bug:
+                    self._budget = None
+                elif account.may_trade and (usd := account.balance("USD")) is not None:
+                    self._budget = usd.free
+
+    def invariant(self, engine: Engine) -> None:
+        if self._budget is not None:
+            engine.accounts["main"].balance("USD")
+
+
+def test_a_strategy_that_trusts_a_lost_account_is_found_and_shrunk_to_what_loses_it() -> None:
+    strategy = Spending(bug=True)
+    with pytest.raises(sim.StrategyFailed) as caught:
+        check(strategy, accounts=["main"], minutes=1, faults=["private_cut", "fill"], invariant=strategy.invariant)
+    assert isinstance(caught.value.__cause__, Stale)
+    assert "accounts=['main'])" in str(caught.value)
+    kinds = [fault.kind for fault in caught.value.plan.faults]
+    assert kinds == ["private_cut"] * len(kinds), "a fill harms nobody"
+    assert 1 <= len(kinds) <= 2, "the first loss of a minute is over sooner than anybody looks"
+
+
+def test_a_strategy_that_minds_its_account_passes_with_every_fault_there_is() -> None:
+    strategy = Spending(bug=False)
+    check(strategy, seeds=range(2), accounts=["main", "other"], invariant=strategy.invariant)
+
+
+def test_a_strategy_without_accounts_has_none_and_no_faults_of_accounts() -> None:
+    seen: list[int] = []
+
+    async def look(engine: Engine) -> None:
+        seen.append(len(engine.accounts))
+
+    check(look, seeds=range(1), minutes=1)
+    assert seen == [0]
+    with pytest.raises(UsageError, match="private_cut"):
+        check(look, seeds=range(1), faults=["private_cut"])
+    with pytest.raises(ConfigError):
+        check(look, seeds=range(1), accounts=["Not A Name"])
 
 
 def test_unknown_faults_and_no_minutes_are_usage_errors() -> None:
