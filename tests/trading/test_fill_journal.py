@@ -120,6 +120,18 @@ async def test_two_readers_of_one_stream_are_told_apart(autojump_clock: object, 
     nursery.cancel_scope.cancel()
 
 
+async def test_a_cursor_of_another_record_is_refused_rather_than_waited_for(nursery: trio.Nursery) -> None:
+    kept = journal()
+    nursery.start_soon(kept.run)
+    kept.add(fill(1))
+    with trio.fail_after(5):
+        await FillStream(kept, "bot", None).__anext__()
+        stream = FillStream(kept, "bot", 7)
+        for _ in range(2):
+            with pytest.raises(UsageError, match="since: expected the number of a fill on record, 1 at most, got 7"):
+                await stream.__anext__()
+
+
 @pytest.mark.parametrize(("consumer", "since"), [("", None), ("a\n", None), ("x" * 65, None), ("a", -1), ("a", True)])
 def test_a_cursor_that_makes_no_sense_is_refused(consumer: str, since: int | None) -> None:
     with pytest.raises(UsageError):

@@ -52,7 +52,8 @@ class FillStream:
             raise UsageError(f"since: expected the number of a fill, or 0 for all of them, got {shown(since)}")
         self._journal = journal
         self._consumer = consumer
-        self._after = since
+        self._since = since
+        self._after: int | None = None
         self._ready: deque[DeliveredFill] = deque()
         self._reading = False
 
@@ -64,6 +65,8 @@ class FillStream:
 
         Raises:
             StoreError: the record cannot be read.
+            UsageError: ``since`` is the number of no fill on record: it is of another one, and waiting for what comes
+                after it would pass over all that come before.
             trio.BusyResourceError: another task reads this stream.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -72,7 +75,7 @@ class FillStream:
         self._reading = True
         try:
             if self._after is None:
-                self._after = await self._journal.record.cursor(self._consumer)
+                self._after = await self._begin()
             if not self._ready:
                 for number, fill in await self._journal.read(self._after, _PAGE):
                     self._ready.append(
@@ -83,3 +86,12 @@ class FillStream:
         delivered = self._ready.popleft()
         self._after = delivered.number
         return delivered
+
+    async def _begin(self) -> int:
+        """Return behind which number the stream begins."""
+        if self._since is None:
+            return await self._journal.record.cursor(self._consumer)
+        last = await self._journal.record.last()
+        if self._since > last:
+            raise UsageError(f"since: expected the number of a fill on record, {last} at most, got {self._since}")
+        return self._since
