@@ -9,12 +9,15 @@ import pytest
 from kraken_engine.codec.ws_v2 import BookData
 from kraken_engine.errors import Stale
 from kraken_engine.normalise.book_view import Witness
-from kraken_engine.state import arbitration, event_order
+from kraken_engine.normalise.events import Event, TradeGap
+from kraken_engine.state import arbitration, event_order, stream_watch
 from kraken_engine.state.arbitrated import Stream
 from kraken_engine.state.arbitration import Arbiter
 from kraken_engine.state.book_log import BookLog, Replica
 from kraken_engine.state.order_book import BookFault, OrderBook
 from kraken_engine.state.stream_watch import StreamWatch
+from kraken_engine.state.trades import MergedTrades
+from kraken_engine.tasks.pool import Pool
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
@@ -90,6 +93,26 @@ def broken_book_goes_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Replica, "_append", wrong)
 
 
+def hole_of_all_lines_not_told(patch: pytest.MonkeyPatch) -> None:
+    """Trades that no line brought are passed over in silence."""
+    settle = MergedTrades._settle
+
+    def wrong(self: MergedTrades, now: float) -> list[Event]:
+        return [event for event in settle(self, now) if not isinstance(event, TradeGap)]
+
+    patch.setattr(MergedTrades, "_settle", wrong)
+
+
+def break_before_make(patch: pytest.MonkeyPatch) -> None:
+    """A line is ended as soon as another is to take its place."""
+    patch.setattr(Pool, "_brings_all", lambda *_: True)
+
+
+def quiet_market_called_stale(patch: pytest.MonkeyPatch) -> None:
+    """A stream that brings nothing for a while is mute, and not trusted, whatever other lines bring."""
+    patch.setattr(stream_watch, "_before", lambda *_: True)
+
+
 MUTANTS_OF_LINES: dict[str, Mutant] = {
     mutant.__name__: mutant
     for mutant in (
@@ -102,5 +125,8 @@ MUTANTS_OF_LINES: dict[str, Mutant] = {
         differing_levels_ignored,
         mute_not_noticed,
         broken_book_goes_on,
+        break_before_make,
+        hole_of_all_lines_not_told,
+        quiet_market_called_stale,
     )
 }

@@ -33,6 +33,7 @@ from kraken_engine.sim.judges.delivery import DeliveryJudge, check_sizes
 from kraken_engine.sim.judges.evidence import name_of
 from kraken_engine.sim.judges.lines import LineJudge
 from kraken_engine.sim.judges.readership import Readership
+from kraken_engine.sim.judges.rotation import RotationJudge
 from kraken_engine.sim.judges.streams import Condition, StreamJudge
 from kraken_engine.sim.judges.timing import TimingJudge
 from kraken_engine.sim.judges.trades import Tape, TradeJudge
@@ -83,6 +84,7 @@ class Scenario:
     _tape: Tape = attrs.field(init=False)
     _continuity: ContinuityJudge = attrs.field(init=False)
     _timing: TimingJudge = attrs.field(init=False)
+    _rotation: RotationJudge = attrs.field(init=False)
     _readership: Readership = attrs.field(factory=Readership, init=False)
     _deliveries: list[DeliveryJudge] = attrs.field(factory=list[DeliveryJudge], init=False)
     _subscriptions: dict[str, tuple[Subscription, int]] = attrs.field(
@@ -112,6 +114,7 @@ class Scenario:
             readership=self._readership,
             kept=self._kept_symbols(),
         )
+        self._rotation = RotationJudge(world=world, verdict=verdict, keys=self._permanent)
         world.trace.observe(self._observe_trace)
 
     async def run(self) -> None:
@@ -139,6 +142,7 @@ class Scenario:
             self._published.calm = True
             await trio.sleep(CALM_S)
             nursery.cancel_scope.cancel()
+        self._rotation.over = True
         stop()
 
     # -- faults
@@ -294,6 +298,7 @@ class Scenario:
     def _observe_trace(self, kind: str, facts: tuple[Fact, ...]) -> None:
         self._lines.trace(kind, facts)
         self._timing.trace(kind, facts)
+        self._rotation.trace(kind, facts)
         self._coverage.trace(kind, facts)
 
     async def _sample(self, market: Market) -> None:

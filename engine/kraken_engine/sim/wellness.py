@@ -85,6 +85,16 @@ class Wellness:
         known = self.exchange.sessions.get(session)
         return known is not None and self._since(known, str(key[0]), str(key[1])) <= trio.current_time()
 
+    def was_well(self, session: int, key: StreamKey) -> bool:
+        """Return whether the line of ``session`` was well for ``key`` until now, when the engine ended it."""
+        known = self.exchange.sessions.get(session)
+        return known is not None and self._since(known, str(key[0]), str(key[1]), ended=True) <= trio.current_time()
+
+    def is_carried(self, key: StreamKey) -> bool:
+        """Return whether a connection that the engine holds is subscribed to ``key``."""
+        sessions = [self.exchange.sessions.get(session) for session in self.sessions()]
+        return any(session is not None and _subscribed(session, str(key[0]), str(key[1])) for session in sessions)
+
     def sessions(self) -> list[int]:
         """Return the sessions whose other end the engine holds, oldest first: the venue may not know one is gone."""
         return [session for session, link in self.links.items() if not link.client.closed]
@@ -101,9 +111,11 @@ class Wellness:
             for record in self._faults
         )
 
-    def _since(self, session: Session, channel: str, symbol: str) -> float:
+    def _since(self, session: Session, channel: str, symbol: str, *, ended: bool = False) -> float:
         link, asked = self.links.get(session.id), self._asked_at.get((session.id, channel, symbol), math.inf)
-        if link is None or link.client.closed or link.reset_at < math.inf or not _subscribed(session, channel, symbol):
+        if link is None or link.reset_at < math.inf or not _subscribed(session, channel, symbol):
+            return math.inf
+        if link.client.closed and not ended:
             return math.inf
         if any(way.conditions != self.well for way in (link.up, link.down)):
             return math.inf
