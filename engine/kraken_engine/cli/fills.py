@@ -51,11 +51,13 @@ async def fills(
     async with open_one_account(account, config=config, sim=sim, wait_s=wait) as (opened, operator):
         if operator is not None:
             operator.fill(account, count=3, percent=50)
-        stream = opened.fills(since)
+        stream = opened.fills(min(since, await opened.last_fill()))  # what is just being learnt of has no number yet
         shown = 0
         with trio.move_on_after(1.0 if seconds is None else seconds):  # those just learnt of are on their way to disk
             while True:
                 delivered = await stream.__anext__()
+                if delivered.number <= since:
+                    continue
                 shown += 1
                 await print_while_others_run(json_line(_as_json(delivered)) if json else _line(delivered))
         last = await opened.last_fill()
