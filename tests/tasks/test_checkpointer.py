@@ -11,12 +11,14 @@ import trio
 from tests.tasks.test_engine_store import STATE, config, next_store_notice, world
 from trio.testing import MockClock
 
-from kraken_engine import Book, Health, Ticker, open_engine
+from kraken_engine import Book, Candle, Candles, Health, Ticker, open_engine
 from kraken_engine.config import StoreSettings
 from kraken_engine.errors import Stale
 from kraken_engine.model import Integrity
 from kraken_engine.runtime import Worker, Workers
 from kraken_engine.sim.disk import SimDisk
+from kraken_engine.state.history import CONNECTIONS, account_lane, book_lane
+from kraken_engine.state.history_values import LineState
 
 T = TypeVar("T")
 
@@ -140,3 +142,35 @@ async def test_a_checkpoint_that_is_too_long_costs_the_warm_start_alone(
     ):
         assert "at most 100 bytes" in (await next_store_notice(health)).what
     assert not [name for name in disk.list_directory(STATE) if name.startswith("checkpoint.")]
+
+
+async def test_the_history_goes_on_over_a_restart_and_says_what_is_from_before(disk: SimDisk) -> None:
+    symbol = await learn(disk)
+    async with open_engine(config(), runtime=world(disk)) as engine:
+        with trio.fail_after(60):
+            await engine.accounts["main"].wait_live()
+    async with open_engine(config(), runtime=world(disk)) as engine:
+        lanes = engine.history.lanes
+        assert {CONNECTIONS, book_lane(symbol), account_lane("main")} <= set(lanes)
+        before = [change for change in engine.history.changes(book_lane(symbol)) if change.restored]
+        assert before
+        assert all(change.at_s <= engine.market.runtime.clock.now() for change in before)
+        ups = [change for change in engine.history.changes(CONNECTIONS) if not change.restored]
+        assert any(isinstance(change.value, LineState) and change.value.up for change in ups)
+
+
+async def test_closed_candles_are_put_aside_before_the_forming_one(disk: SimDisk) -> None:
+    async with open_engine(config(), runtime=world(disk)) as engine:
+        symbol = next(iter(engine.instruments))
+        async with engine.feed.subscribe(Candles(symbol)) as events:
+            with trio.fail_after(60):
+                async for event in events:
+                    if isinstance(event, Candle):
+                        break
+            closed = engine.market.pool.closed_candles(("ohlc", symbol, 1))
+    async with open_engine(config(), runtime=world(disk)) as engine:
+        assert engine.restored is not None
+        begins = [candle.interval_begin for candle in engine.restored.state.candles if candle.symbol == symbol]
+        assert begins == sorted(begins)
+        assert len(closed) > 1
+        assert len(begins) >= len(closed)

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from kraken_engine.codec.ws_v2 import InstrumentMessage, OhlcMessage, TickerData, TickerMessage
+from kraken_engine.normalise.events import Candle
 from kraken_engine.normalise.instruments import instrument_update
 from kraken_engine.normalise.market_data import candles, ticker_updates
 from kraken_engine.state.book_log import SharedBooks
@@ -111,6 +112,11 @@ class CandleChannel(SimpleChannel[CandleSeries]):
 
     def _begin(self, subscription: SubscriptionKey) -> CandleSeries:
         return CandleSeries(subscription.symbol or "", subscription.interval or 1)
+
+    def closed(self, key: StreamKey) -> tuple[Candle, ...]:
+        """Return the closed candles of a series, oldest first."""
+        series = self._streams.get(key)
+        return () if series is None else series.closed
 
     def _forget_forming(self, state: CandleSeries) -> None:
         state.lose()

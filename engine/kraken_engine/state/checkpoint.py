@@ -23,6 +23,8 @@ from kraken_engine.normalise.account_events import BalanceUpdate, Order
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Candle, MarketEvent, TickerUpdate, Trade
 from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.history import Change
+from kraken_engine.state.history_values import ChangeRecord, read_changes
 from kraken_engine.state.positions import Position
 
 __all__ = ["AccountState", "EngineState", "Restored", "decode_state", "encode_state"]
@@ -56,6 +58,8 @@ class EngineState(msgspec.Struct, frozen=True, kw_only=True):
     """The last one of each symbol: its id is what the next one is compared with."""
     accounts: dict[str, AccountState] = {}
     """By name."""
+    history: tuple[ChangeRecord, ...] = ()
+    """What changed, lane by lane, oldest first."""
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -122,6 +126,10 @@ class Restored:
             yield ("book", book.symbol), self._aged(aged)
         yield from ((("ohlc", candle.symbol, candle.interval_min), self._aged(candle)) for candle in state.candles)
         yield from ((("trade", trade.symbol), self._aged(trade)) for trade in state.trades)
+
+    def changes(self) -> list[Change]:
+        """Return the history of that process, with times of this process's clock; each change says it is restored."""
+        return read_changes(self.state.history, older_s=self.state.saved_s + self.age_s - self.now)
 
     def stale(self, key: StreamKey) -> Stale:
         """Return what a reader of the stream ``key`` is told: why its value may not be trusted."""

@@ -10,7 +10,7 @@ Knows nothing of who asks, of disks, or what an account's change means.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -70,6 +70,8 @@ class Change:
     lane: Lane
     at_s: float
     value: Any
+    restored: bool = False
+    """Whether an earlier process saw it. What held at its end need not hold now."""
 
 
 @attrs.define
@@ -90,7 +92,7 @@ class History:
         changes = self._lanes.get(lane)
         if changes is None:
             changes = self._lanes[lane] = deque()
-        elif changes and changes[-1].value == value:
+        elif changes and not changes[-1].restored and changes[-1].value == value:
             return False
         if self._size >= self.max_entries:
             self._make_room(changes)
@@ -104,12 +106,23 @@ class History:
         bid = view.raw_bids[0] if view.raw_bids else None
         ask = view.raw_asks[0] if view.raw_asks else None
         changes = self._lanes.get(("top", update.symbol))
-        if changes:
+        if changes and not changes[-1].restored:
             last = changes[-1].value
             if last.raw_bid == bid and last.raw_ask == ask and last.source is update.source:
                 return False
         top = TopOfBook(bid, ask, update.source, update.integrity, update.venue_time)
         return self.add(book_lane(update.symbol), top, at_s=update.received_s)
+
+    def restore(self, changes: Iterable[Change]) -> None:
+        """Put what an earlier process remembered before everything else; what finds no room goes first."""
+        before: dict[Lane, list[Change]] = {}
+        for change in changes:
+            before.setdefault(change.lane, []).append(change)
+            self._size += 1
+        for lane, older in before.items():
+            self._lanes[lane] = deque([*older, *self._lanes.get(lane, ())])
+        while self._size > self.max_entries:
+            self._make_room(max(self._lanes.values(), key=len))
 
     @property
     def lanes(self) -> tuple[Lane, ...]:

@@ -6,15 +6,17 @@ written costs the warm start and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import msgspec
 import trio
 
 from kraken_engine.control.error_actions import RestoreFromCheckpoint, Where
 from kraken_engine.errors import DecodeError, StoreCorrupt, StoreError, UsageError
 from kraken_engine.normalise.book_view import BookUpdate
-from kraken_engine.normalise.events import Candle, TickerUpdate, Trade
+from kraken_engine.normalise.events import Candle, MarketEvent, TickerUpdate, Trade
 from kraken_engine.state.checkpoint import AccountState, EngineState, Restored, decode_state, encode_state
+from kraken_engine.state.history_values import record_changes
 from kraken_engine.store.checkpoint import Checkpoints, Loaded
 from kraken_engine.tasks.market import Market
 from kraken_engine.trading.account import Account
@@ -47,6 +49,7 @@ async def restore_checkpoint(checkpoints: Checkpoints, market: Market, tell: Cal
     newest = dict(restored.events())  # of a series of candles the last one
     for key, event in newest.items():
         market.publisher.restore(key, event, restored.stale(key))
+    market.history.restore(restored.changes())
     return restored
 
 
@@ -77,10 +80,15 @@ async def save_checkpoint(checkpoints: Checkpoints, market: Market, accounts: Ma
         StoreError: it may not be on the disk; the one before it is.
         UsageError: it is too long to be kept.
     """
-    state = _state(market, accounts)  # taken at one moment; none of it changes while it is written out
+    # Taken at one moment; none of it changes while it is written out, and that is done elsewhere.
+    state, changes = _state(market, accounts), tuple(market.history)
+
+    def encoded() -> bytes:
+        return encode_state(msgspec.structs.replace(state, history=record_changes(changes)))
+
     limit_s = market.config.store.open_timeout_s
     with trio.move_on_after(limit_s):
-        await checkpoints.save_made(lambda: encode_state(state))
+        await checkpoints.save_made(encoded)
         return
     raise StoreError(f"checkpoint: expected the disk to take it within {limit_s:g} s; it may be written all the same")
 
@@ -109,10 +117,19 @@ def _state(market: Market, accounts: Mapping[str, Account]) -> EngineState:
         instruments=tuple(market.instruments.values()),
         tickers=tuple(value for value in values if isinstance(value, TickerUpdate)),
         books=tuple(value for value in values if isinstance(value, BookUpdate)),
-        candles=tuple(value for value in values if isinstance(value, Candle)),
+        candles=tuple(_candles(market, values)),
         trades=tuple(value for value in values if isinstance(value, Trade)),
         accounts={name: _account(account) for name, account in accounts.items()},
     )
+
+
+def _candles(market: Market, values: Iterable[MarketEvent]) -> Iterator[Candle]:
+    """Return the candles of every series, the closed ones first, as far as they are older than the forming one."""
+    for forming in values:
+        if isinstance(forming, Candle):
+            closed = market.pool.closed_candles(("ohlc", forming.symbol, forming.interval_min))
+            yield from (candle for candle in closed if candle.interval_begin < forming.interval_begin)
+            yield forming
 
 
 def _account(account: Account) -> AccountState:

@@ -20,6 +20,7 @@ from kraken_engine.monitor.log import log_event, logger
 from kraken_engine.normalise.events import StoreNotice
 from kraken_engine.runtime import Clock, Runtime, real_runtime
 from kraken_engine.state.checkpoint import Restored
+from kraken_engine.state.history import History
 from kraken_engine.store.checkpoint import Checkpoints
 from kraken_engine.store.database import Store, open_store
 from kraken_engine.tasks.account import open_account
@@ -52,6 +53,11 @@ class Engine:
         """What an earlier engine knew when it was last saved, none of it current; None after a cold start."""
         self.accounts = MappingProxyType(dict(accounts))
         """The accounts of the configuration by name; each says for itself whether it is in step with the venue."""
+
+    @property
+    def history(self) -> History:
+        """What changed, and when, restarts included; see :attr:`Market.history <kraken_engine.Market.history>`."""
+        return self.market.history
 
     @property
     def feed(self) -> Feed:

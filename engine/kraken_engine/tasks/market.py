@@ -33,6 +33,7 @@ from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
 from kraken_engine.control.error_actions import Command, ErrorDesk, LogAndContinue
 from kraken_engine.control.venue_mode import OrderShape, Permit, VenueModes
 from kraken_engine.errors import StartupError, shown
+from kraken_engine.feed.chronicle import Chronicle
 from kraken_engine.feed.current import CurrentValues
 from kraken_engine.feed.demand import Demand
 from kraken_engine.feed.feed import Feed
@@ -45,6 +46,7 @@ from kraken_engine.normalise.events import Event, LineDown
 from kraken_engine.rest.public import PublicRest
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.history import History
 from kraken_engine.state.subscriptions import SubscriptionKey
 from kraken_engine.tasks.continuity import Continuity
 from kraken_engine.tasks.failover import Failover, open_failover
@@ -113,6 +115,7 @@ class Market:
         connect_log: ConnectLog | None,
         urgent: UrgentSymbols,
         desk: ErrorDesk,
+        history: History,
         venue: VenueServer | None,
     ) -> None:
         self.feed = feed
@@ -137,6 +140,12 @@ class Market:
         """The symbols with open orders, which come first; whoever opens an account adds it."""
         self.counted = kpis
         """What all lines report to."""
+        self.history = history
+        """What changed, and when: lines, the venue's state, sources, accounts, the top of each book that is read.
+
+        Asked by lane: ``history.changes(book_lane("BTC/USD"), last=100)``; the lanes are in
+        :mod:`kraken_engine.state.history`.
+        """
         self.desk = desk
         """Decides about the errors of all lines, of REST, accounts and checkpoints, and counts them."""
         self._publisher = publisher
@@ -253,6 +262,8 @@ async def _open_market(
     kpis = Kpis(now=runtime.clock.now())
     continuity = Continuity(settings=config.failover, publisher=publisher, clock=runtime.clock, kpis=kpis)
     budget = ConnectBudget(config.backoff)
+    history = History()
+    publisher.observe(Chronicle(history, runtime.clock.now).note)
     desk = ErrorDesk(on_decided=partial(_log_command, log))
     pool = Pool(
         config=config,
@@ -312,6 +323,7 @@ async def _open_market(
                 connect_log=connect_log,
                 urgent=urgent,
                 desk=desk,
+                history=history,
                 venue=venue,
             )
     finally:

@@ -25,7 +25,7 @@ from kraken_engine.control.error_actions import Resnapshot
 from kraken_engine.control.lag import Lag
 from kraken_engine.errors import DecodeError, LineError
 from kraken_engine.model import Instrument
-from kraken_engine.normalise.events import Event, InstrumentUpdate, VenueStatus
+from kraken_engine.normalise.events import Candle, Event, InstrumentUpdate, VenueStatus
 from kraken_engine.normalise.instruments import venue_status
 from kraken_engine.state.book_channel import BookChannel
 from kraken_engine.state.channel_view import ChannelView, Outcome
@@ -68,6 +68,7 @@ class MarketLine(Line):
     on_status: Callable[[VenueStatus], None] | None = None
     """Called when the venue announces its state."""
     books: BookChannel = attrs.field(init=False)
+    candles: CandleChannel = attrs.field(factory=CandleChannel, init=False)
     lag: Lag = attrs.field(init=False)
     _held: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
     """Channels whose data comes late, and how that is said."""
@@ -87,10 +88,14 @@ class MarketLine(Line):
         shared = self.shared
         if shared is None:
             self.books = BookChannel(settings, known)
-            return self.books, TickerChannel(), TradeChannel(), CandleChannel(), InstrumentChannel()
+            return self.books, TickerChannel(), TradeChannel(), self.candles, InstrumentChannel()
         self.books = BookChannel(settings, known, shared.books)
         trades = MergedTradeChannel(self.identity, shared.trades)
-        return self.books, TickerChannel(shared.tickers), trades, CandleChannel(), InstrumentChannel()
+        return self.books, TickerChannel(shared.tickers), trades, self.candles, InstrumentChannel()
+
+    def closed_candles(self, key: StreamKey) -> tuple[Candle, ...]:
+        """Return the closed candles of a series, oldest first."""
+        return self.candles.closed(key)
 
     # -- what is asked of one line among several
 

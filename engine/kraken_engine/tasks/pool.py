@@ -27,7 +27,7 @@ from kraken_engine.control.venue_mode import VenueModes
 from kraken_engine.errors import LineError, UsageError
 from kraken_engine.model import Instrument
 from kraken_engine.monitor.kpis import Kpis
-from kraken_engine.normalise.events import Rotated, Silent, VenueStatus
+from kraken_engine.normalise.events import Candle, Rotated, Silent, VenueStatus
 from kraken_engine.runtime import Runtime
 from kraken_engine.state.arbitration import Arbiter
 from kraken_engine.state.channels import Shared
@@ -142,6 +142,10 @@ class Pool:
         """Return when the last frame was read on any line that carries ``key`` (monotonic)."""
         lines = [line for place in self._places.values() for line in place.lines() if key in line.wanted()]
         return max((line.last_frame_s for line in lines), default=-math.inf)
+
+    def closed_candles(self, key: StreamKey) -> tuple[Candle, ...]:
+        """Return the closed candles of a series, oldest first, of the line that knows most of them."""
+        return max((line.closed_candles(key) for line in self.lines), key=len, default=())
 
     def refresh(self, key: StreamKey) -> None:
         """Ask for a fresh snapshot of a stream, on every line that carries it; readers are shown one in any case."""
