@@ -104,6 +104,11 @@ def test_a_kind_nobody_knows_any_more_is_left_out() -> None:
     assert [change.value for change in read_changes(records, older_s=0.0)] == [Standing(True, None)]
 
 
+def test_what_somebody_else_put_into_the_history_does_not_keep_the_rest_from_being_saved() -> None:
+    changes = [Change(CONNECTIONS, 0.0, object()), Change(CONNECTIONS, 1.0, Standing(True, None))]
+    assert [record.at_s for record in record_changes(changes)] == [1.0]
+
+
 def test_what_is_restored_comes_first_and_the_same_seen_again_is_news() -> None:
     history = History()
     history.add(CONNECTIONS, "up", at_s=5.0)

@@ -109,7 +109,7 @@ _DECODERS = {name: msgspec.msgpack.Decoder(kind) for name, kind in _KINDS.items(
 
 
 def record_changes(changes: Iterable[Change]) -> tuple[ChangeRecord, ...]:
-    """Return changes as records, in their order."""
+    """Return changes as records, in their order; values of a kind that has no name here stay behind."""
     return tuple(
         ChangeRecord(
             tuple(str(part) for part in change.lane),
@@ -118,6 +118,7 @@ def record_changes(changes: Iterable[Change]) -> tuple[ChangeRecord, ...]:
             _ENCODER.encode(change.value),
         )
         for change in changes
+        if type(change.value) in _NAMES
     )
 
 
