@@ -20,8 +20,9 @@ import trio
 
 from kraken_engine.config import AccountSettings
 from kraken_engine.errors import UsageError
+from kraken_engine.model import Source
 from kraken_engine.normalise.account_events import AccountStale, Fill
-from kraken_engine.normalise.events import Event
+from kraken_engine.normalise.events import Event, SourceChanged
 from kraken_engine.runtime import seeded_rng
 from kraken_engine.sim.catalogue_accounts import ACCOUNT_CATALOGUE
 from kraken_engine.sim.hooks import FAULTS
@@ -56,7 +57,12 @@ _NETWORK = ("reset_peer", "limit_data", "blackhole", "latency", "slicer", "refus
 _DISK = ("disk_fails", "disk_slow", "disk_hiccup", "fsync_fails")
 """What may happen to the disk: one account keeps its fills and the marks of its nonces there."""
 
-_SOMETIMES = ("a missed fill was fetched", "an account was out of step", "an account came back in step")
+_SOMETIMES = (
+    "a missed fill was fetched",
+    "an account was out of step",
+    "an account came back in step",
+    "REST stood in for a private line",
+)
 
 PRIVATE_FAULTS: Catalogue = Catalogue(
     [
@@ -201,6 +207,8 @@ class AccountScenario:
         sometimes = self.world.sometimes
         if isinstance(event, Fill) and event.replayed:
             sometimes.reach("a missed fill was fetched")
+        elif isinstance(event, SourceChanged) and event.source is Source.REST:
+            sometimes.reach("REST stood in for a private line")
         elif isinstance(event, AccountStale):
             sometimes.reach("an account was out of step")
         if judge.lives > 1 and judge.live:

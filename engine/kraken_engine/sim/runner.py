@@ -172,7 +172,8 @@ def _catalogue(options: Options) -> Catalogue:
 def _settings(options: Options) -> WorldSettings:
     if options.profile == REST:
         return attrs.evolve(options.settings, door="rest", rate=0.5)
-    return attrs.evolve(options.settings, backup=True) if options.profile == FAILOVER else options.settings
+    backup = options.settings.backup or options.profile in (FAILOVER, PRIVATE)
+    return attrs.evolve(options.settings, backup=backup)
 
 
 _AnyScenario = type[Scenario] | type[AccountScenario] | type[RestScenario] | type[FailoverScenario]

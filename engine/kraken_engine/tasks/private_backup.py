@@ -31,6 +31,11 @@ from kraken_engine.tasks.continuity import Signal
 
 __all__ = ["PrivateBackup"]
 
+_LEAD_S = 0.5
+"""So long before the deadline the first question goes out: its queue is the key's own, and its connection is warm.
+
+No longer, since most losses are over by then, and calls are dear.
+"""
 _AUTH_PAUSE_S = 900.0
 """After the venue refused the key itself, no question for so long: insisting ends in a lockout."""
 
@@ -64,7 +69,7 @@ class PrivateBackup:
     def __attrs_post_init__(self) -> None:
         account = self.sync.account
         self.store = AccountBackup(account, self.sync.orders.is_external)
-        self.watchdog = Watchdog(self.settings)
+        self.watchdog = Watchdog(attrs.evolve(self.settings, lead_s=min(self.settings.lead_s, _LEAD_S)))
         self._streams = ("balances", account), ("orders", account)
         self._asking = {"balances": trio.Lock(), "orders": trio.Lock()}
 

@@ -1,7 +1,7 @@
 """Judges accounts: fills once and without a hole, sums that add up, nothing called live that is not (I-13 to I-15).
 
-Compares what readers are told with the venue's own list of fills and its ledger. Works out everything from the digits
-shown; shares no logic with the engine.
+A value of REST says that it is one, and is none of a live account (I-26). Compares what readers are told with the
+venue's own list of fills and its ledger. Works out everything from the digits shown; shares no logic with the engine.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Any
 import attrs
 import trio
 
+from kraken_engine.model import Integrity, Source
 from kraken_engine.normalise.account_events import (
     AccountLive,
     AccountStale,
     BalanceUpdate,
     Fill,
+    OrdersListed,
     OrderUpdate,
 )
-from kraken_engine.normalise.events import Event
+from kraken_engine.normalise.events import AccountEvent, Event, SourceChanged
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.world import World
 from kraken_engine.trading.account import Account
@@ -42,6 +44,8 @@ class AccountJudge:
     told: list[str] = attrs.field(factory=list[str], init=False)
     """Ids of the fills, in the order in which they were told."""
     replayed: int = attrs.field(default=0, init=False)
+    source: Source = attrs.field(default=Source.WEBSOCKET_V2, init=False)
+    """Where balances and orders come from, as readers were told last."""
     _first: int | None = attrs.field(default=None, init=False)
     """Number of the venue's fill with which the story begins."""
     _numbers: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
@@ -54,7 +58,11 @@ class AccountJudge:
 
     def see(self, event: Event) -> None:
         """Judge what is published next."""
+        if isinstance(event, (BalanceUpdate, OrdersListed, OrderUpdate)):
+            self._see_source(event)
         match event:
+            case SourceChanged():
+                self.source = event.source
             case AccountLive():
                 self._see_live()
             case AccountStale():
@@ -128,12 +136,23 @@ class AccountJudge:
     def _see_live(self) -> None:
         if self.live is True:
             self._fail("I-15", "told to be live twice")
+        if self.source is Source.REST:
+            self._fail("I-26", "told to be live while REST had the word")
         self.live = True
         self.lives += 1
         self._learn()
         if self._first is None:
             self._first = len(self._fills)
         self._check_no_hole("when it was told to be live")
+
+    def _see_source(self, event: AccountEvent) -> None:
+        """Values of REST are labelled, told of before, and come only while the account is not live."""
+        if isinstance(event, OrderUpdate) and event.source is Source.REST:
+            return  # what was missed, and is told after the fact
+        if event.source is not self.source:
+            self._fail("I-26", f"a value of {event.source} while readers were told of {self.source}: {event}")
+        if event.source is Source.REST and (self.live or event.integrity is not Integrity.UNVERIFIED):
+            self._fail("I-15", f"a value of REST of a live account, or one that is called verified: {event}")
 
     def _see_fill(self, fill: Fill) -> None:
         self._learn()
