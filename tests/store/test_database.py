@@ -284,6 +284,25 @@ async def test_what_was_kept_can_be_read_while_the_disk_takes_no_writes(disk: Si
         assert store.health().failing is None
 
 
+async def test_a_row_that_is_damaged_keeps_nothing_else_from_being_written(disk: SimDisk, store: Store) -> None:
+    await store.nonces.raise_mark("damaged", 1)
+    await store.nonces.raise_mark("whole", 1)
+
+    def damage(transaction: Transaction) -> None:
+        transaction._connection.execute("update nonces set mark = 7 where fingerprint = 'damaged'")
+
+    await store.transact(damage)
+    with pytest.raises(StoreCorrupt, match="not as it was written") as held:  # as a log keeps it, or a traceback
+        await store.nonces.raise_mark("damaged", 9)
+    disk.fault = DiskFault.FULL
+    with pytest.raises(StoreError, match="full"):
+        await store.nonces.raise_mark("whole", 5)
+    disk.fault = None
+    await store.nonces.raise_mark("whole", 5)
+    assert await store.nonces.mark("whole") == 5
+    assert isinstance(held.value, StoreCorrupt)
+
+
 async def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(disk: SimDisk) -> None:
     troubles: list[str | None] = []
     async with open_store(on_disk(disk), HOME, on_trouble=troubles.append) as store:

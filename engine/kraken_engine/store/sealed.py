@@ -123,7 +123,9 @@ class Transaction:
         values.append(-1 if limit is None else limit)
         # Names come from the schema, values are bound.
         sql = f"select {', '.join(names)}, digest from {table.name}{where} order by {order} limit ?"  # noqa: S608
-        return [_checked(table, row) for row in self._connection.execute(sql, values)]
+        # All of them before the first is checked: a statement in the middle, kept by a traceback, would lock the log.
+        found = cast("list[tuple[Any, ...]]", self._connection.execute(sql, values).fetchall())
+        return [_checked(table, row) for row in found]
 
     def put(self, table: Table, *row: int | str | bytes) -> None:
         """Write a row, in the place of the one with the same key if there is one."""
