@@ -5,12 +5,16 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kraken_engine.errors import UsageError
 from kraken_engine.runtime import Files, seeded_rng
+from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.disk import MOST_UNSYNCED, DiskFault, SimDisk
+from kraken_engine.store.connection import Database
+from kraken_engine.store.schema import MIGRATIONS, NONCES
 
 # --- ways to save a number, and what comes back after a crash -----------------------------------------------------
 
@@ -380,3 +384,24 @@ def test_a_wiped_file_is_empty_after_every_crash_and_still_there() -> None:
 def test_a_step_to_fail_counts_from_one() -> None:
     with pytest.raises(UsageError):
         SimDisk().fail_at(0)
+
+
+def test_a_database_that_a_killed_life_left_open_is_no_failure_of_the_run() -> None:
+    async def main() -> None:
+        disk = SimDisk()
+        database = Database(disk, "/state", MIGRATIONS, log_transactions=100)
+        database.open()
+        database.run(lambda transaction: transaction.put(NONCES, "k", 1))
+        disk.crash(seeded_rng(1))
+        await trio.lowlevel.checkpoint()
+
+    run(1, main, horizon_s=1)
+
+
+def test_a_healed_disk_has_forgotten_what_was_to_fail() -> None:
+    disk = SimDisk()
+    disk.fault = disk.sync_fault = DiskFault.FULL
+    disk.fail_at(1)
+    disk.heal()
+    disk.write_new("/file", b"whole")
+    assert disk.read_bytes("/file") == b"whole"

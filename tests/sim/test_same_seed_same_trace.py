@@ -36,9 +36,28 @@ print(run(sys.argv[1], main, horizon_s=300))
 """
 
 
-def digest(seed: int, hash_seed: int) -> str:
+DISK = """
+import sys
+from kraken_engine.sim.plan import Fault, Plan
+from kraken_engine.sim.runner import Options, simulate
+
+faults = (
+    Fault(at_s=5, kind="fsync_fails", params={"fault": "FULL", "for_s": 4}),
+    Fault(at_s=15, kind="restart"),
+    Fault(at_s=20, kind="second_engine", params={"shares": "directory"}),
+    Fault(at_s=25, kind="disk_damage", params={"file": "store.db", "how": "scribble", "bit": 7}),
+    Fault(at_s=26, kind="restart"),
+)
+plan = Plan(seed=sys.argv[1], horizon_s=40, faults=faults)
+report = simulate(sys.argv[1], plan, Options(minutes=1, profile="rest"))
+assert report.violation is None, report.violation
+print(report.digest)
+"""
+
+
+def digest(seed: int, hash_seed: int, script: str = SCRIPT) -> str:
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(seed)],
+        [sys.executable, "-c", script, str(seed)],
         env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
         capture_output=True,
         text=True,
@@ -56,3 +75,9 @@ def test_one_seed_gives_one_trace_under_every_hash_seed_and_another_seed_another
     assert digest(seed, 1) == first
     assert digest(seed, 2) == first
     assert digest(seed + 10, 1) != first
+
+
+def test_a_disk_that_fails_is_damaged_and_crashes_gives_one_trace_under_every_hash_seed() -> None:
+    first = digest(1, 1, DISK)
+    assert digest(1, 2, DISK) == first
+    assert digest(2, 2, DISK) != first

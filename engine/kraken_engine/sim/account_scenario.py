@@ -169,7 +169,7 @@ class AccountScenario:
     async def _recover(self, accounts: Sequence[Account]) -> None:
         world = self.world
         world.network.heal()
-        world.disk.fault = world.disk.sync_fault = None
+        world.disk.heal()
         world.exchange.faults.end_all(now=trio.current_time())
         patience_s = LONGEST_WAIT_S if self._may_have_to_wait() else RECOVERY_S
         with trio.move_on_after(patience_s):

@@ -318,6 +318,10 @@ class SimDisk:
 
     # --- faults and crashes ---
 
+    def heal(self) -> None:
+        """End every fault, and forget the step that was to fail."""
+        self.fault = self.sync_fault = self._fail_at = None
+
     def fail_at(self, step: int, fault: DiskFault = DiskFault.IO_ERROR) -> None:
         """Let the ``step``-th changing step from now (1: the next) fail once with ``fault``."""
         if step < 1:

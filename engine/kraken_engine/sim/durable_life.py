@@ -63,6 +63,8 @@ class _JudgedMarks:
     judge: DurabilityJudge
     found: Callable[[], None]
     """Called when there was a mark."""
+    failed: Callable[[StoreError], object]
+    """Told when one could not be raised."""
 
     async def mark(self, fingerprint: str) -> int:
         mark = await self.store.nonces.mark(fingerprint)
@@ -72,7 +74,11 @@ class _JudgedMarks:
         return mark
 
     async def raise_mark(self, fingerprint: str, mark: int) -> None:
-        await self.store.nonces.raise_mark(fingerprint, mark)
+        try:
+            await self.store.nonces.raise_mark(fingerprint, mark)
+        except StoreError as error:
+            self.failed(error)
+            raise
         self.judge.acknowledged(fingerprint, mark)
 
 
@@ -118,7 +124,8 @@ class DurableLife:
                     async with open_background("what is on the disk") as nursery:
                         nursery.start_soon(self._keep_diary, store)
                         nursery.start_soon(self._run_markets if self._warm else self._keep_checkpoints, checkpoints)
-                        yield _JudgedMarks(store, judge, partial(world.sometimes.reach, MARK_FOUND))
+                        found = partial(world.sometimes.reach, MARK_FOUND)
+                        yield _JudgedMarks(store, judge, found, self._is_corrupt)
                 finally:
                     self._holds = None
 

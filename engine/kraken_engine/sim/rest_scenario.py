@@ -139,7 +139,7 @@ class RestScenario:
         world.network.heal()
         world.exchange.faults.end_all(now=trio.current_time())
         world.clock.drift(0.0)
-        world.disk.fault = world.disk.sync_fault = None
+        world.disk.heal()
         self._healed_s = trio.current_time()
         deadline = self._healed_s + LONGEST_HOLD_S + RECOVERY_S
         while (missing := self._missing()) and trio.current_time() < deadline:  # noqa: ASYNC110 - of many callers
