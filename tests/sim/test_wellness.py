@@ -132,6 +132,20 @@ def test_what_a_line_must_not_even_feel_leaves_it_well(kind: str) -> None:
     in_world(body)
 
 
+def test_a_lie_with_an_old_time_may_make_every_stream_of_its_line_look_late() -> None:
+    async def body(world: World) -> None:
+        async def watch(_: list[tuple[StreamKey, Event]]) -> None:
+            await trio.sleep(5.0)
+            await FAULTS.apply(world, fault("falsify_level", world.exchange.symbols.index("ETH/USD")))
+            assert world.wellness.felt("ETH/USD", "falsify_level")
+            assert not world.wellness.felt("BTC/USD", "falsify_level")
+            assert not world.wellness.is_well(BOOK)
+
+        await read(world, watch)
+
+    in_world(body)
+
+
 def judged(change: Callable[[list[tuple[StreamKey, Event]]], list[tuple[StreamKey, Event]]]) -> str:
     """Return what is wrong with what was published while all was well, changed a little."""
     found: list[str] = []

@@ -148,11 +148,13 @@ def _touches(record: FaultRecord, session: int, symbol: str) -> bool:
     params = record.params
     if params.get("session_id") not in (None, session):
         return False
-    return record.name in _HOLDING or params.get("symbol") in (None, symbol)
+    return record.name in (*_HOLDING, _BACKDATED) or params.get("symbol") in (None, symbol)
 
 
 _HOLDING = ("reorder_updates", "merge_updates", "batch_differently")
 """What holds an update back: when it comes, everything that its session is told may look late."""
+_BACKDATED = "falsify_level"
+"""What is told with the time of the book's last change, which may be long ago: the same may look late."""
 
 
 def _subscribed(session: Session, channel: str, symbol: str) -> bool:
