@@ -95,6 +95,16 @@ class Wellness:
         sessions = [self.exchange.sessions.get(session) for session in self.sessions()]
         return any(session is not None and _subscribed(session, str(key[0]), str(key[1])) for session in sessions)
 
+    def is_told_truly(self, channel: str, symbol: str) -> bool:
+        """Return whether a connection that the engine holds was told all of a stream, and right, since its snapshot.
+
+        What two lines agree about is true only if one of them was: both may lack the same.
+        """
+        return any(
+            (session, channel, symbol) in self._asked_at and not self._is_deceived(session, channel, symbol)
+            for session in self.sessions()
+        )
+
     def sessions(self) -> list[int]:
         """Return the sessions whose other end the engine holds, oldest first: the venue may not know one is gone."""
         return [session for session, link in self.links.items() if not link.client.closed]
@@ -119,9 +129,24 @@ class Wellness:
             return math.inf
         if any(way.conditions != self.well for way in (link.up, link.down)):
             return math.inf
+        if channel == "book" and self._is_deceived(session.id, channel, symbol):
+            return math.inf  # what it lacks comes up whenever the market moves there
         felt = (_felt_until(record) for record in self._faults if _touches(record, session.id, symbol))
         clean_since = self._clean_since.get(link.label, math.inf)
         return max(asked + SETTLED_S, clean_since, self._all_ill_until, *felt)
+
+    def _is_deceived(self, session: int, channel: str, symbol: str) -> bool:
+        """Whether a line was told not all, or something wrong, since it subscribed."""
+        asked = self._asked_at.get((session, channel, symbol), math.inf)
+        return any(
+            record.name in _DECEIVING
+            and record.last_hit_s is not None
+            and record.last_hit_s >= asked
+            and record.params.get("session_id") in (None, session)
+            and record.params.get("symbol") in (None, symbol)
+            and record.params.get("channel") in (None, channel)
+            for record in self._faults
+        )
 
     def _note(self, entry: Entry) -> None:
         if entry.what == "open":
@@ -155,6 +180,10 @@ _HOLDING = ("reorder_updates", "merge_updates", "batch_differently")
 """What holds an update back: when it comes, everything that its session is told may look late."""
 _BACKDATED = "falsify_level"
 """What is told with the time of the book's last change, which may be long ago: the same may look late."""
+
+
+_DECEIVING = ("silence", "drop_update", "reorder_updates", "falsify_level")
+"""What leaves a line with a book that is wrong in levels which no checksum covers."""
 
 
 def _subscribed(session: Session, channel: str, symbol: str) -> bool:

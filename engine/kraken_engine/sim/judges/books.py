@@ -34,7 +34,7 @@ class BookJudge:
     _deep: dict[str, tuple[BookUpdate, tuple[list[list[str]], list[list[str]]] | None]] = attrs.field(
         factory=dict[str, tuple[BookUpdate, tuple[list[list[str]], list[list[str]]] | None]], init=False
     )
-    """The last book of each symbol, and the venue's of that moment."""
+    """The last book of each symbol, and the venue's of that moment; None: unknown, or no line could know it."""
     _crossed_since: dict[str, float] = attrs.field(factory=dict[str, float], init=False)
 
     def published(self, event: BookUpdate) -> None:
@@ -53,7 +53,8 @@ class BookJudge:
         if book.verified_levels < 10:
             fail("I-3", f"{symbol}: expected 10 verified levels at least, got {book.verified_levels}")
         self._check_deep(symbol)
-        self._deep[symbol] = (event, self._true_levels(event))
+        truly = self.world.wellness.is_told_truly("book", symbol)
+        self._deep[symbol] = (event, self._true_levels(event) if truly else None)
         if max(len(book.raw_bids), len(book.raw_asks)) > book.depth:
             fail("I-1", f"{symbol}: expected at most {book.depth} levels, got more")
         self._check_time(event)
