@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from kraken_engine.config import Config, FailoverSettings, PoolSettings
+from kraken_engine.control.venue_mode import VenueModes
 from kraken_engine.feed.sources import Sources
 from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.failover import FAILOVER_FAULTS, FailoverScenario
@@ -54,6 +55,27 @@ def test_a_backup_that_is_missing_or_late_is_noticed(failover: FailoverSettings,
     assert violation is not None
     assert violation.invariant == "I-26"
     assert "expected data within" in violation.what
+
+
+MAINTENANCE = Plan(
+    seed="1",
+    horizon_s=90.0,
+    faults=(
+        Fault(at_s=3.0, kind="status", params={"mode": "maintenance", "for_s": 60.0}),
+        Fault(at_s=5.0, kind="lines_down", params={"for_s": 20.0}),
+    ),
+)
+
+
+def test_a_maintenance_in_which_the_lines_are_lost_is_nothing_to_worry_about() -> None:
+    assert judged(MAINTENANCE, FailoverSettings()) is None
+
+
+def test_an_engine_that_does_not_care_for_maintenance_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VenueModes, "away", None)
+    violation = judged(MAINTENANCE, FailoverSettings())
+    assert violation is not None
+    assert "while the venue is away" in violation.what
 
 
 def test_a_return_that_comes_too_early_is_noticed() -> None:

@@ -1,5 +1,7 @@
 """Judges failover as readers see it: in time, marked, never backwards, back after the hold (I-4, I-5, I-6, I-7, I-26).
 
+While the venue is away on purpose nobody may go over to REST, and no line may count failures.
+
 Keeps books of its own about lines, REST and streams, from what is published and from what the world does to REST; of
 the engine's own account only the history of changes is compared with them.
 """
@@ -84,6 +86,9 @@ class FailoverJudge:
     _circuit: str = attrs.field(default="closed", init=False)
     _failures: int = attrs.field(default=0, init=False)
     _away: bool = attrs.field(default=False, init=False)
+    _away_times: list[tuple[float, float]] = attrs.field(factory=list[tuple[float, float]], init=False)
+    """From when to when the venue was away on purpose, as far as the lines and REST have told."""
+    _line_failures: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
     _judged: int = attrs.field(default=0, init=False)
     """The last switch looked at, and when it was."""
     _judged_s: float = attrs.field(default=-math.inf, init=False)
@@ -105,13 +110,14 @@ class FailoverJudge:
             self._up[event.line] = None
         elif isinstance(event, LineDown):
             self._up.pop(event.line, None)
+            self._line_failed(event)
             if not self._up and self._line_up_s is not None:
                 self._last_up, self._line_up_s = (self._line_up_s, now), None
         elif isinstance(event, CircuitChanged):
             self._circuit = event.state
             self.rest_is_bad()
         elif isinstance(event, VenueStatus):
-            self._away = event.text == "maintenance"
+            self._venue(event.text == "maintenance", now)
             self.rest_is_bad()
         stream = self._streams.get(key)
         if stream is None:
@@ -149,6 +155,19 @@ class FailoverJudge:
             if not stream.live and now - since > OVER_S:
                 what = f"expected data within {OVER_S:g} s, REST being well, got none for {now - stream.down_s:.2f} s"
                 self.verdict.fail("I-26", f"{name_of(key)}: {what}")
+
+    def _venue(self, away: bool, now: float) -> None:
+        if away and not self._away:
+            self._away_times.append((now, math.inf))
+        elif self._away and not away:
+            self._away_times[-1] = (self._away_times[-1][0], now)
+        self._away = away
+
+    def _line_failed(self, event: LineDown) -> None:
+        if self._away and event.failures > self._line_failures.get(event.line, 0):
+            what = f"expected no failure to count while the venue is away, got {event.failures} of {event.line}"
+            self.verdict.fail("I-26", what)
+        self._line_failures[event.line] = event.failures
 
     def unrecovered(self) -> list[str]:
         """Return what is not live though nothing is wrong any more."""
@@ -196,6 +215,8 @@ class FailoverJudge:
     def _switch(self, switch: Switch) -> None:
         """Judge one change of the source by the judge's own account of the lines."""
         if switch.to is not Feeder.PRIMARY:
+            if any(begin < switch.at_s < end for begin, end in self._away_times):
+                self.verdict.fail("I-26", f"expected nobody to go over while the venue is away, got {switch}")
             return
         if not switch.reason.startswith(_HELD):
             late = [key for key in switch.streams if switch.at_s - self._streams[key].backup_s < BACKUP_LOST_S - 0.5]
