@@ -80,10 +80,14 @@ class Wellness:
         sessions = self.exchange.sessions.values()
         return min((self._since(session, channel, symbol) for session in sessions), default=math.inf)
 
-    def line_is_well(self, session: int, key: StreamKey) -> bool:
-        """Return whether the line of ``session`` is well for the stream ``key`` now."""
-        known = self.exchange.sessions.get(session)
-        return known is not None and self._since(known, str(key[0]), str(key[1])) <= trio.current_time()
+    def line_is_well(self, session: int, key: StreamKey, *, but: FaultRecord | None = None) -> bool:
+        """Return whether the line of ``session`` is well for the stream ``key`` now, or would be but for one fault."""
+        known, faults = self.exchange.sessions.get(session), self._faults
+        self._faults = [record for record in faults if record is not but]
+        try:
+            return known is not None and self._since(known, str(key[0]), str(key[1])) <= trio.current_time()
+        finally:
+            self._faults = faults
 
     def was_well(self, session: int, key: StreamKey) -> bool:
         """Return whether the line of ``session`` was well for ``key`` until now, when the engine ended it."""

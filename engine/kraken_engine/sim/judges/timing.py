@@ -75,8 +75,9 @@ class TimingJudge:
             self._causes[str(fact)] = str(facts[0])
         if str(facts[0]) in ("silence", "silence_subscription"):
             record = self.world.exchange.faults.newest()
-            if record.params["kind"] == "data" or record.params["symbol"] is not None:
-                self._mutes.append(record)  # without heartbeats it is the silence of a connection
+            mutes = record.params["kind"] == "data" or record.params["symbol"] is not None
+            if mutes and self._spoke(record):  # without heartbeats it is the silence of a connection
+                self._mutes.append(record)
 
     def published(self, key: StreamKey, event: Event) -> None:
         """Look at what is published."""
@@ -175,6 +176,13 @@ class TimingJudge:
             (lost,), self._lost = self._lost, []
             took_s = trio.current_time() - lost.at_s
             self.figures.add(f"lost connection until every book is there again: {lost.cause}", took_s)
+
+    def _spoke(self, record: FaultRecord) -> bool:
+        """Whether what is muted was well before: what was mute already is asked for anew more and more seldom."""
+        session, symbol, channel = (record.params[name] for name in ("session_id", "symbol", "channel"))
+        keys = [(channel or "book", one) for one in self.world.exchange.symbols if symbol in (None, one)]
+        well = self.world.wellness.line_is_well
+        return isinstance(session, int) and any(well(session, key, but=record) for key in keys)
 
     def _muted(self, record: FaultRecord, now: float) -> None:
         """Note how long a mute went unnoticed, if somebody missed what another line could show to be missing."""
