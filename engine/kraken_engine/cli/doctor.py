@@ -19,7 +19,7 @@ from kraken_engine.config import AccountSettings, Config, WireSettings
 from kraken_engine.control.rest_limits import REST_TIERS
 from kraken_engine.errors import ConfigError, EngineError, NonceRejected, StoreError, StoreLocked, UsageError
 from kraken_engine.model import VenueMode
-from kraken_engine.rest.preflight import FORBIDDEN, NEEDED, NEEDED_IN_AN_EMERGENCY, Level, check_key_info
+from kraken_engine.rest.preflight import NEEDED, NEEDED_IN_AN_EMERGENCY, Level, check_key_info
 from kraken_engine.rest.private import PrivateRest
 from kraken_engine.rest.public import PublicRest
 from kraken_engine.rest.sending import NonceMarks
@@ -29,8 +29,7 @@ from kraken_engine.store.api_keys import load_api_key, load_emergency_key
 from kraken_engine.store.database import Store, open_store
 from kraken_engine.store.locks import hold_key
 from kraken_engine.tasks.rest import open_private_rest, open_public_rest
-from kraken_engine.venue.core.accounts.settings import PERMISSIONS, TEST_KEY, TEST_SECRET, KeySettings
-from kraken_engine.venue.core.accounts.settings import AccountSettings as VenueAccount
+from kraken_engine.venue.core.accounts.settings import TEST_KEY, TEST_SECRET
 from kraken_engine.venue.shells.memory import MemoryNetwork
 from kraken_engine.venue.shells.server import VenueSettings, open_venue
 
@@ -275,11 +274,9 @@ class Doctor:
 
 @asynccontextmanager
 async def _simulated(runtime: Runtime, config: Config) -> AsyncGenerator[Doctor]:
-    """Bring up the embedded venue, with one account whose key is as it should be."""
+    """Bring up the embedded venue, whose test account has a key as it should be."""
     memory = attrs.evolve(runtime, network=MemoryNetwork())
-    allowed = tuple(name for name in PERMISSIONS if name not in FORBIDDEN)
-    account = VenueAccount(keys=(KeySettings(key=TEST_KEY, secret=TEST_SECRET, permissions=allowed),))
-    async with open_venue(memory, VenueSettings(accounts=(account,))) as venue:
+    async with open_venue(memory, VenueSettings()) as venue:
         at_venue = attrs.evolve(
             config,
             rest=attrs.evolve(config.rest, base_url=venue.rest_url),

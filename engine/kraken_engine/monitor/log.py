@@ -28,6 +28,7 @@ from kraken_engine.normalise.account_events import AccountDiffers
 from kraken_engine.normalise.events import (
     Event,
     Inconsistent,
+    KeyNotice,
     LineDown,
     LineUp,
     MarketEvent,
@@ -117,8 +118,9 @@ def log_to_standard_error(level: str) -> Generator[None]:
 def log_event(log: structlog.stdlib.BoundLogger, event: Event) -> None:
     """Write a line about ``event`` if it deserves one.
 
-    Lines going down, accounts that differ, alarms and refusals are warnings; lines coming up, sources and states of
-    the venue are information; what happens to single symbols is for debugging, and market data is never logged.
+    Lines going down, accounts that differ, keys that should be others, alarms and refusals are warnings; lines coming
+    up, sources and states of the venue are information; what happens to single symbols is for debugging, and market
+    data is never logged.
     """
     if isinstance(event, MarketEvent):
         return
@@ -127,12 +129,13 @@ def log_event(log: structlog.stdlib.BoundLogger, event: Event) -> None:
             LineDown()
             | AccountDiffers()
             | Inconsistent()
+            | KeyNotice(grave=True)
             | Refused(final=True)
             | Resync(alarm=True)
             | StoreNotice(failing=True)
         ):
             log.warning(_name(event), **_fields(event))
-        case LineUp() | ModeChanged() | SourceChanged() | StoreNotice() | VenueStatus():
+        case KeyNotice() | LineUp() | ModeChanged() | SourceChanged() | StoreNotice() | VenueStatus():
             log.info(_name(event), **_fields(event))
         case Notice():
             log.debug(_name(event), **_fields(event))

@@ -28,6 +28,7 @@ __all__ = [
     "Gap",
     "Inconsistent",
     "InstrumentUpdate",
+    "KeyNotice",
     "Lagged",
     "LineDown",
     "LineUp",
@@ -328,6 +329,19 @@ class AuthFailed(Notice):
     reason: str
     """In the venue's words."""
     retry_in_s: float
+
+
+@attrs.frozen(kw_only=True)
+class KeyNotice(Notice):
+    """Something about the key of ``account`` that its owner should change; told when the account is opened.
+
+    ``grave``: the key may do what no key of a trading program should, or not what the account needs.
+    """
+
+    account: str
+    what: str
+    """In plain words, with what to do."""
+    grave: bool
 
 
 @attrs.frozen(kw_only=True)

@@ -9,6 +9,7 @@
        │  └─ session (per connection)      reader · writer · liveness · executions · balances
        ├─ questions                        asks REST what a gap hides, one at a time
        ├─ private backup                   REST in place of the line while that is lost
+       ├─ key check                        asks the venue once what the key may do
        ├─ checks                           ask REST for positions, and whether balances are what they seem
        └─ fill journal                     writes fills as they come
 
@@ -49,6 +50,7 @@ from kraken_engine.store.database import Store
 from kraken_engine.store.locks import hold_key
 from kraken_engine.tasks.account_checks import AccountChecks
 from kraken_engine.tasks.auth_refresher import open_auth_refresher
+from kraken_engine.tasks.key_check import check_key
 from kraken_engine.tasks.market import Market
 from kraken_engine.tasks.private_backup import PrivateBackup
 from kraken_engine.tasks.private_line import PrivateLine
@@ -184,6 +186,7 @@ async def open_account(
                 nursery.start_soon(parts.run_reached)
                 if config.failover.enabled:
                     nursery.start_soon(parts.backup.run)
+                nursery.start_soon(check_key, settings.name, rest, runtime.clock, publisher.announce)
                 nursery.start_soon(parts.checks.run_positions)
                 nursery.start_soon(parts.checks.run_balances)
                 yield Account(

@@ -31,6 +31,8 @@ PERMISSIONS = (
     "access-websockets",
 )
 """What a key may be allowed to do (docs "How to create an API key")."""
+SENSIBLE = tuple(name for name in PERMISSIONS if name != "withdraw-funds")
+"""What a key for a trading program has."""
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +102,7 @@ class KeySettings:
     secret: str = attrs.field(validator=_secret, repr=False)
     """The private half, base64."""
     name: str = "test"
-    permissions: tuple[str, ...] = attrs.field(default=PERMISSIONS, validator=_permissions)
+    permissions: tuple[str, ...] = attrs.field(default=SENSIBLE, validator=_permissions)
     otp: str | None = attrs.field(default=None, repr=False)
     """Password of the key's two-factor login; None: it has none."""
 
