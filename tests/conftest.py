@@ -12,6 +12,7 @@ profiles of its own: ``HYPOTHESIS_PROFILE=explore`` draws other examples each ti
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,12 @@ settings.register_profile(
     "deep", deadline=None, print_blob=True, max_examples=10_000, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "kraken-engine"))
+
+
+def pytest_collection_finish() -> None:
+    """Set aside what is here before the first test: thousands of simulated runs would each search it for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -122,6 +122,21 @@ def test_trio_still_shuffles_when_the_flag_is_set(monkeypatch: pytest.MonkeyPatc
     assert len({run(seed, first_steps, horizon_s=1) for seed in range(50)}) > 2
 
 
+@pytest.mark.parametrize("set_aside", [True, False])
+def test_a_run_sets_aside_only_for_itself_what_nobody_has_set_aside_before(set_aside: bool) -> None:
+    (gc.freeze if set_aside else gc.unfreeze)()
+    try:
+        run(1, _within, horizon_s=1)
+        assert (gc.get_freeze_count() > 0) == set_aside
+        assert run(1, _within, horizon_s=1) > 0
+    finally:
+        gc.freeze()  # as the whole test run has it
+
+
+async def _within() -> int:
+    return gc.get_freeze_count()
+
+
 def test_a_run_leaves_the_state_of_the_process_as_it_was() -> None:
     def state() -> tuple[object, ...]:
         private = vars(scheduler)

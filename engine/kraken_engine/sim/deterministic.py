@@ -221,7 +221,8 @@ def _collected() -> Generator[list[str]]:
     """Keep the garbage collector from running at moments that depend on the process, and hear what finalisers say.
 
     Everything alive before is set aside (``gc.freeze``), so that the collections of this run are cheap and finalise
-    only what this run made. Frozen objects of others are unfrozen as well at the end.
+    only what this run made. Who makes many runs in a large process does that once, before the first of them: what
+    others have set aside stays so, and there is nothing left to do here, or to undo.
     """
     unraisable: list[str] = []
 
@@ -236,12 +237,15 @@ def _collected() -> Generator[list[str]]:
     hook, enabled = sys.unraisablehook, gc.isenabled()
     sys.unraisablehook = note
     gc.disable()
-    gc.freeze()
+    others = gc.get_freeze_count() > 0
+    if not others:
+        gc.freeze()
     try:
         yield unraisable
     finally:
         gc.collect()
-        gc.unfreeze()
+        if not others:
+            gc.unfreeze()
         if enabled:
             gc.enable()
         sys.unraisablehook = hook
