@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from kraken_engine.sim.judges.accounts import same_lots
 from kraken_engine.sim.plan import Fault, Plan
 from kraken_engine.sim.runner import PRIVATE, Options, simulate
 from kraken_engine.state.account_sync import AccountSync
@@ -114,3 +116,20 @@ def test_an_account_that_may_trade_without_a_line_is_seen(monkeypatch: pytest.Mo
     report = simulate(1, plan((10.0, "refuse", {"for_s": 30.0}), (10.1, "private_cut", {"mode": "abort"})), OPTIONS)
     assert report.violation is not None
     assert report.violation.invariant == "I-15"
+
+
+@pytest.mark.parametrize(
+    ("ours", "same"),
+    [
+        ([("sell", "0.00000882", "2604.31"), ("sell", "0.002", "2604.5")], True),  # 0.02297 is all the venue said of it
+        ([("sell", "0.00000882", "2604.67"), ("sell", "0.002", "2604.51")], False),
+        ([("sell", "0.00000883", "2604.67"), ("sell", "0.002", "2604.5")], False),
+        ([("buy", "0.00000882", "2604.67"), ("sell", "0.002", "2604.5")], False),
+        ([("sell", "0.00000882", "2604.67")], False),
+    ],
+)
+def test_positions_are_the_same_to_the_last_digit_of_what_the_venue_tells(
+    ours: list[tuple[str, str, str]], same: bool
+) -> None:
+    theirs = [("sell", Decimal("0.00000882"), Decimal("2604.67")), ("sell", Decimal("0.002"), Decimal("2604.5"))]
+    assert same_lots([(side, Decimal(qty), Decimal(price)) for side, qty, price in ours], theirs) == same

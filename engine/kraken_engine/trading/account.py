@@ -200,6 +200,9 @@ class Account:
         order on margin. Trading without margin opens none. What it buys is yours: ask :meth:`balance` of the base
         asset for it, which is one amount however many pairs it was bought in.
 
+        Quantities are exact, and so are the prices of what was filled since. A lot from before is known by what it
+        cost, which the venue rounds: its price is the tick that explains the cost, and a tiny lot has several.
+
         Raises:
             Stale: the account is not in step with the venue, or the venue does not say what was open before (a key
                 without the permission, say; it says why). ``allow_stale=True`` returns what is known all the same.

@@ -26,10 +26,24 @@ from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.world import World
 from kraken_engine.trading.account import Account
 
-__all__ = ["AccountJudge"]
+__all__ = ["AccountJudge", "same_lots"]
 
+COST_UNIT = Decimal("0.00001")
+"""Last digit of what a position cost, as ``OpenPositions`` tells it: the price of an older lot is known by no more."""
 UNHEARD_S = 6.0
 """A line nobody listens on at the venue is found out, at the latest, after so long."""
+
+
+_Lots = list[tuple[str, Decimal, Decimal]]
+"""Side, quantity and price of each lot, oldest first."""
+
+
+def same_lots(ours: _Lots, theirs: _Lots) -> bool:
+    """Return whether two positions are one: sides and quantities to the last digit, and what each lot cost, rounded."""
+    return len(ours) == len(theirs) and all(
+        (side, qty) == (true_side, true_qty) and abs(price - true_price) * qty <= COST_UNIT
+        for (side, qty, price), (true_side, true_qty, true_price) in zip(ours, theirs, strict=True)
+    )
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -120,7 +134,7 @@ class AccountJudge:
 
     def _wrong_positions(self, account: Account) -> list[str]:
         """Return where a position that is called verified is not the venue's."""
-        theirs: dict[str, list[tuple[str, Decimal, Decimal]]] = {}
+        theirs: dict[str, _Lots] = {}
         for row in self.world.exchange.private.truth.positions(self.account):
             theirs.setdefault(row["symbol"], []).append((row["side"], Decimal(row["qty"]), Decimal(row["price"])))
         found: list[str] = []
@@ -129,7 +143,7 @@ class AccountJudge:
             position = reading.position
             lots = () if position is None else position.lots
             ours = [(position.side.value, lot.qty, lot.price) for lot in lots if position is not None]
-            if reading.verified and ours != theirs.get(symbol, []):
+            if reading.verified and not same_lots(ours, theirs.get(symbol, [])):
                 found.append(f"{self.account}: position in {symbol}: expected {theirs.get(symbol, [])}, got {ours}")
         return found
 
