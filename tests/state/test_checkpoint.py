@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kraken_engine.codec.rest import Number
 from kraken_engine.codec.ws_v2 import Level, TickerData
 from kraken_engine.errors import DecodeError
 from kraken_engine.model import Instrument, Integrity, OrderStatus, OrderType, Side, Source, TimeInForce
@@ -17,6 +18,8 @@ from kraken_engine.normalise.account_events import BalanceUpdate, Order
 from kraken_engine.normalise.book_view import BookUpdate, BookView
 from kraken_engine.normalise.events import Candle, TickerUpdate, Trade
 from kraken_engine.state.checkpoint import AccountState, EngineState, Restored, decode_state, encode_state
+from kraken_engine.state.history import Change, account_lane
+from kraken_engine.state.history_values import Holding, read_changes, record_changes
 from kraken_engine.state.position_lots import Lot
 from kraken_engine.state.positions import Position
 
@@ -114,6 +117,20 @@ def test_orders_balances_positions_and_instruments_survive() -> None:
     assert back == state
     assert str(back.accounts["main"].orders[0].cum_qty) == "0E-8"
     assert back.accounts["main"].positions[0].cost == Decimal("2.500")
+
+
+def test_numbers_of_rest_replies_are_kept_with_their_digits() -> None:
+    candle = Candle(
+        symbol="BTC/USD", source=Source.REST, received_s=1.0, venue_time=None, integrity=Integrity.UNVERIFIED,
+        interval_min=1, interval_begin="2026-11-25T21:00:00.000000Z", trades=1, open=Number("0.10"), high=Number("1"),
+        low=Number("0.1"), close=Number("1E-8"), vwap=Number("0.5"), volume=Number("2.50"),
+    )  # fmt: skip
+    holding = Change(account_lane("main"), 1.0, Holding("USD", Number("5.00"), Number("0")))
+    changes = record_changes([holding])
+    back = decode_state(encode_state(EngineState(saved_wall_ns=1, saved_s=1.0, candles=(candle,), history=changes)))
+    assert [str(number) for number in (back.candles[0].open, back.candles[0].volume)] == ["0.10", "2.50"]
+    (change,) = read_changes(back.history, older_s=0.0)
+    assert change.value == holding.value
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"\x80", encode_state(EngineState(saved_wall_ns=1, saved_s=1.0))[:-1]])

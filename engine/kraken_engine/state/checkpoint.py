@@ -11,8 +11,8 @@ Knows nothing of files; what made the bytes trustworthy is :mod:`kraken_engine.s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Final, cast
+from collections.abc import Iterator
+from typing import Final
 
 import attrs
 import msgspec
@@ -24,7 +24,7 @@ from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Candle, MarketEvent, TickerUpdate, Trade
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.history import Change
-from kraken_engine.state.history_values import ChangeRecord, read_changes
+from kraken_engine.state.history_values import ChangeRecord, plain, read_changes
 from kraken_engine.state.positions import Position
 
 __all__ = ["AccountState", "EngineState", "Restored", "decode_state", "encode_state"]
@@ -71,14 +71,7 @@ class _Opening(msgspec.Struct):
     version: int
 
 
-def _plain(value: object) -> object:
-    """Return what MessagePack has a form for; called for what it has none for."""
-    if isinstance(value, Mapping):
-        return dict(cast("Mapping[str, object]", value))
-    raise NotImplementedError(f"a {type(value).__name__} has no place in a checkpoint")
-
-
-_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
+_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=plain)
 _OPENING: Final = msgspec.msgpack.Decoder(_Opening)
 _DOCUMENT: Final = msgspec.msgpack.Decoder(_Document)
 

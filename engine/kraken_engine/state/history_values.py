@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import msgspec
@@ -24,6 +24,7 @@ __all__ = [
     "SourceState",
     "Standing",
     "VenueState",
+    "plain",
     "read_changes",
     "record_changes",
 ]
@@ -104,7 +105,24 @@ _KINDS: Mapping[str, type[Any]] = {
     "top": TopOfBook,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_ENCODER = msgspec.msgpack.Encoder()
+
+
+def plain(value: object) -> object:
+    """Return what MessagePack has a form for; called for what it has none for.
+
+    Numbers of REST replies are decimals of a kind of their own; what they say is the same.
+
+    Raises:
+        NotImplementedError: there is none for it.
+    """
+    if isinstance(value, Decimal):
+        return Decimal(value)
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, object]", value))
+    raise NotImplementedError(f"a {type(value).__name__} has no place in a checkpoint")
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=plain)
 _DECODERS = {name: msgspec.msgpack.Decoder(kind) for name, kind in _KINDS.items()}
 
 
