@@ -17,7 +17,7 @@ import trio._core._run as scheduler
 import trio.testing
 
 from kraken_engine.errors import UsageError
-from kraken_engine.sim.deterministic import SCHEDULER_FLAG, SCHEDULER_RANDOM, run, task_stacks
+from kraken_engine.sim.deterministic import GROWTH, SCHEDULER_FLAG, SCHEDULER_RANDOM, run, task_stacks
 from kraken_engine.sim.failures import HorizonReached, SimulationStuck, UnraisableFailure, Violation
 
 RACE = """
@@ -123,7 +123,7 @@ def test_trio_still_shuffles_when_the_flag_is_set(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("set_aside", [True, False])
-def test_a_run_sets_aside_only_for_itself_what_nobody_has_set_aside_before(set_aside: bool) -> None:
+def test_a_run_leaves_set_aside_only_what_somebody_had_set_aside_before(set_aside: bool) -> None:
     (gc.freeze if set_aside else gc.unfreeze)()
     try:
         run(1, _within, horizon_s=1)
@@ -131,6 +131,44 @@ def test_a_run_sets_aside_only_for_itself_what_nobody_has_set_aside_before(set_a
         assert run(1, _within, horizon_s=1) > 0
     finally:
         gc.freeze()  # as the whole test run has it
+
+
+def test_garbage_from_before_a_run_is_not_finalised_in_it_and_not_kept_for_ever() -> None:
+    """Somebody else's finaliser that complains would be called a failure of the run."""
+
+    class Complaint:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            finalised.append(trio.lowlevel.in_trio_run())
+
+    finalised: list[bool] = []
+    kept = [Complaint() for _ in range(1000)]
+
+    async def drop_and_collect() -> None:
+        kept.clear()
+        await trio.sleep(600)
+
+    gc.freeze()
+    run(1, drop_and_collect, horizon_s=1000)
+    assert finalised == []
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    assert finalised == [False] * 1000
+
+
+def test_what_is_set_aside_is_searched_again_when_it_has_grown() -> None:
+    gc.freeze()
+    run(1, _within, horizon_s=1)
+    before = gc.get_freeze_count()
+    garbage = [[number] for number in range(before)]
+    garbage[0].append(garbage)  # type: ignore[arg-type]  # a cycle
+    gc.freeze()
+    del garbage
+    run(1, _within, horizon_s=1)
+    assert gc.get_freeze_count() < GROWTH * before
 
 
 async def _within() -> int:

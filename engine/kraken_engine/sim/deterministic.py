@@ -216,13 +216,19 @@ def _seeded(seed: object) -> Generator[None]:
         scheduler[SCHEDULER_FLAG] = flag
 
 
+GROWTH = 1.2
+"""What is set aside may grow by so much, with garbage in it perhaps, until it is searched again."""
+_SET_ASIDE = [0]
+"""How many objects were set aside when the whole heap was searched last."""
+
+
 @contextlib.contextmanager
 def _collected() -> Generator[list[str]]:
     """Keep the garbage collector from running at moments that depend on the process, and hear what finalisers say.
 
     Everything alive before is set aside (``gc.freeze``), so that the collections of this run are cheap and finalise
-    only what this run made. Who makes many runs in a large process does that once, before the first of them: what
-    others have set aside stays so, and there is nothing left to do here, or to undo.
+    only what this run made. That costs a search of the whole heap, so who makes many runs in a large process sets aside
+    what is there before the first of them: then it stays so after each, and is searched again only when it has grown.
     """
     unraisable: list[str] = []
 
@@ -233,18 +239,22 @@ def _collected() -> Generator[list[str]]:
             what = event.exc_value if event.exc_value is not None else event.exc_type
             unraisable.append(f"{what!r} in {event.object!r}")
 
+    stays = gc.get_freeze_count() > 0
+    if gc.get_freeze_count() > GROWTH * _SET_ASIDE[0]:
+        gc.unfreeze()
     gc.collect()  # what the run before this one left in cycles is not to be set aside with the rest
     hook, enabled = sys.unraisablehook, gc.isenabled()
     sys.unraisablehook = note
     gc.disable()
-    others = gc.get_freeze_count() > 0
-    if not others:
-        gc.freeze()
+    searched = gc.get_freeze_count() == 0
+    gc.freeze()
+    if searched:
+        _SET_ASIDE[0] = gc.get_freeze_count()
     try:
         yield unraisable
     finally:
         gc.collect()
-        if not others:
+        if not stays:
             gc.unfreeze()
         if enabled:
             gc.enable()
