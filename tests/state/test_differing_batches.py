@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 
 import attrs
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -179,6 +180,24 @@ def test_several_changes_in_one_wait_for_the_line_that_tells_each_and_no_longer_
         fine.arrives(late, scene.now)
     scene.passes(UNSETTLED_S)
     assert scene.places() == [0, 1, 2, 4], "what came after was shown"
+
+
+@pytest.mark.parametrize("partings", [0, PARTINGS])
+def test_what_waits_is_older_if_its_line_tells_the_shown_state_after_it(partings: int) -> None:
+    # The line that told each change now lumps, and the one that is known to lump tells each.
+    scene = known_to_lump()
+    fine, coarse = scene.lines
+    fine.replica.shared.partings = partings
+    first, second = scene.change(same_time=False), scene.change(same_time=True)
+    fine.arrives(lump([first, second]), scene.now)
+    assert scene.places() == [0, 1, 2, 4]
+    coarse.arrives(first, scene.now)
+    coarse.arrives(second, scene.now)
+    scene.passes(LUMPED_S)
+    assert scene.places() == [0, 1, 2, 4], "what came before was shown after it"
+    coarse.arrives(scene.change(same_time=True), scene.now)
+    scene.passes(LUMPED_S)
+    assert scene.places() == [0, 1, 2, 4, 5]
 
 
 def test_several_changes_in_one_wait_for_nobody_when_the_other_line_has_ended() -> None:

@@ -93,6 +93,10 @@ class Stream:
         views, place = member.views, self.place
         return views is not None and place is not None and views.has_passed(self.key, place)
 
+    def has_brought(self, member: Member) -> bool:
+        """Return whether this line is known to have brought what was shown last, by its word or by its place."""
+        return member in self.come or self.has_passed(member)
+
     def origin_lives(self) -> bool:
         """Return whether a line that may be trusted will go on from what was shown last."""
         return any(feed.live and self.goes_on(member) for member, feed in self.feeds.items())

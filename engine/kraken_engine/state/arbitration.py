@@ -205,7 +205,8 @@ class Arbiter:
                 feed.place = member.views.place(stream.key)
             patience_s = self._patience_s(stream, member, feed, event, order)
             if patience_s:
-                self._wait(stream, member, feed, Early(event, feed.place, patience_s))
+                after = stream.last if stream.has_brought(member) else None
+                self._wait(stream, member, feed, Early(event, feed.place, patience_s, after))
                 return
         if order == NEWER or self._counts(stream, member, feed, event, order):
             self._show(stream, member, feed, event, order)
@@ -328,17 +329,26 @@ class Arbiter:
                 stream.come[member] = None
             late = now >= early.due_s or len(early) >= MOST_EARLY
             if late or not (stream.is_ahead(member) or stream.is_lumped(member)):
-                for one in early.take():
-                    feed.place = one.place
-                    order = NEWER if stream.last is None else order_of(stream.last, one.state)
-                    if order == NEWER or self._counts(stream, member, feed, one.state, order):
-                        self._show(stream, member, feed, one.state, order)
+                self._take(stream, member, feed)
             self.due_s = min(self.due_s, early.due_s)
         if not any(feed.early for feed in stream.feeds.values()):
             stream.waits = False
             for member, feed in stream.feeds.items():
                 if feed.live and stream.told is Told.LIVE:
                     member.speak_up(stream.key, loud=stream.is_curious)
+
+    def _take(self, stream: Stream, member: Member, feed: Feed) -> None:
+        """Show all that one line brought early, but for what turned out to be older than what is shown."""
+        follows = False
+        for one in feed.early.take():
+            order = NEWER if stream.last is None else order_of(stream.last, one.state)
+            if order == EQUAL and not follows and one.after is not stream.last and stream.has_brought(member):
+                self.withheld += 1  # the line came to the shown state after this one
+                continue
+            feed.place = one.place
+            if order == NEWER or self._counts(stream, member, feed, one.state, order):
+                self._show(stream, member, feed, one.state, order)
+                follows = True
 
     def _forget_times(self, stream: Stream, event: MarketEvent) -> None:
         if stream.told is Told.LIVE:

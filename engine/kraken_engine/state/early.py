@@ -33,6 +33,8 @@ class Early:
     """Where its line stood with it."""
     patience_s: float
     """How long it may wait, from when it was received."""
+    after: MarketEvent | None
+    """What readers were shown last, if its line had brought that before; None: it had not, as far as is known."""
 
 
 @attrs.define
@@ -66,7 +68,7 @@ class EarlyStates:
         """Forget what was shown last and all before it; what is left waits from when it came."""
         for place in range(len(self._states) - 1, -1, -1):
             if _is(shown, self._states[place].state):
-                del self._states[: place + 1]
+                self._states = [attrs.evolve(one, after=shown) for one in self._states[place + 1 :]]
                 break
         first = self._states[0] if self._states else None
         self.due_s = math.inf if first is None else first.state.received_s + first.patience_s
