@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from tests.sim.mutants_of_lines import mute_not_noticed
 
 from kraken_engine.errors import Stale
 from kraken_engine.model import Integrity, Side, Source
@@ -16,8 +17,11 @@ from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.judges.evidence import checksum, microseconds, rows
 from kraken_engine.sim.judges.lines import LineJudge
 from kraken_engine.sim.judges.streams import Condition, StreamJudge
+from kraken_engine.sim.judges.timing import MUTE
 from kraken_engine.sim.judges.trades import Tape, TradeJudge
 from kraken_engine.sim.judges.verdict import Verdict
+from kraken_engine.sim.plan import Fault, Plan
+from kraken_engine.sim.runner import Options, simulate
 from kraken_engine.sim.world import WorldSettings, open_world
 from kraken_engine.venue.core.exchange import Exchange
 
@@ -194,3 +198,21 @@ def test_rows_show_the_digits_and_times_are_whole_microseconds() -> None:
 @pytest.mark.parametrize("calm", [True, False])
 def test_a_line_may_only_end_when_something_is_wrong(calm: bool) -> None:
     assert verdict_on(DOWN, calm=calm) == ("I-6" if calm else None)
+
+
+def test_a_mute_subscription_is_to_be_asked_for_anew_once_the_venue_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(
+        seed="23",
+        horizon_s=25.0,
+        faults=(
+            Fault(at_s=2.0, kind="status", params={"mode": "maintenance", "for_s": 9.0}),
+            Fault(at_s=5.0, kind="silence_subscription", params={"channel": "book", "seconds": 60.0}, target=517),
+        ),
+    )
+    report = simulate(plan.seed, plan, Options())
+    assert report.violation is None
+    assert len(report.figures[f"{MUTE}: book"]) == 1
+    mute_not_noticed(monkeypatch)
+    report = simulate(plan.seed, plan, Options())
+    assert report.violation is not None
+    assert report.violation.invariant == "T-1"

@@ -6,13 +6,14 @@ what the engine asks of the venue, or says.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import attrs
 import trio
 
 from kraken_engine.errors import Stale
-from kraken_engine.normalise.events import Event, Gap, LineDown
+from kraken_engine.normalise.events import Event, Gap, LineDown, ModeChanged
 from kraken_engine.sim.figures import PROMISES, Figures
 from kraken_engine.sim.judges.lines import AWAKE_S, LineJudge
 from kraken_engine.sim.judges.readership import Readership
@@ -23,7 +24,7 @@ from kraken_engine.state.freshness import StreamKey
 from kraken_engine.venue.core.journal import Entry
 from kraken_engine.venue.core.records import FaultRecord
 
-__all__ = ["TimingJudge"]
+__all__ = ["MUTE", "TimingJudge"]
 
 _SILENT = "no frame for "
 """How a line says that it was given up for its silence."""
@@ -60,6 +61,8 @@ class TimingJudge:
     """The symbols whose book a session asked for."""
     _lost: list[_Lost] = attrs.field(factory=list[_Lost], init=False)
     _mutes: list[FaultRecord] = attrs.field(factory=list[FaultRecord], init=False)
+    _expected_since: float = attrs.field(default=-math.inf, init=False)
+    """Since when data is to be expected of the venue; infinity: it is away on purpose, and silence is no fault."""
     _stale_since: float = attrs.field(default=-1.0, init=False)
     """The silence that was measured last, by its beginning."""
 
@@ -86,6 +89,9 @@ class TimingJudge:
                 self._stale()
         elif isinstance(event, LineDown):
             self._line_down(event)
+        elif isinstance(event, ModeChanged):
+            if event.symbol is None:
+                self._expected_since = trio.current_time() if event.away is None else math.inf
         elif isinstance(event, Gap):
             self.figures.add(f"gap that readers of {key[0]} were told of", event.end_s - event.start_s)
 
@@ -97,7 +103,7 @@ class TimingJudge:
             ended = record.until_s is not None and now >= record.until_s
             if ended or record.params["session_id"] not in self.world.wellness.sessions():
                 self._mutes.remove(record)
-            elif record.first_hit_s is not None and now - record.first_hit_s > limit + LATE_S:
+            elif record.first_hit_s is not None and now - self._missed_since(record.first_hit_s) > limit + LATE_S:
                 self._muted(record, now)
         for corrupted in list(self.world.corrupted):
             hit_s = corrupted.record.first_hit_s
@@ -186,14 +192,20 @@ class TimingJudge:
 
     def _muted(self, record: FaultRecord, now: float) -> None:
         """Note how long a mute went unnoticed, if somebody missed what another line could show to be missing."""
-        hit_s = record.first_hit_s
-        if hit_s is None:
+        if record.first_hit_s is None:
             return
         self._mutes.remove(record)
+        since_s = self._missed_since(record.first_hit_s)
+        if since_s > now:
+            return
         symbol, channel = record.params["symbol"], record.params["channel"] or "book"
         keys = [(channel, one) for one in self.world.exchange.symbols if symbol in (None, one)]
-        if all(max(self.world.wellness.well_since(key), self.readership.since(key)) <= hit_s for key in keys):
-            self.figures.add(f"{MUTE}: {record.params['channel'] or 'everything'}", now - hit_s)
+        if all(max(self.world.wellness.well_since(key), self.readership.since(key)) <= since_s for key in keys):
+            self.figures.add(f"{MUTE}: {record.params['channel'] or 'everything'}", now - since_s)
+
+    def _missed_since(self, hit_s: float) -> float:
+        """Return since when lines can be told apart by what one lacks since ``hit_s``: not while the venue is away."""
+        return max(hit_s, self._expected_since)
 
 
 def _answers(entry: Entry, record: FaultRecord) -> bool:
