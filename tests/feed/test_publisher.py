@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import attrs
 import pytest
 
 from kraken_engine.codec.ws_v2 import Level
@@ -156,6 +157,39 @@ async def test_a_late_reader_starts_with_what_is_true_now() -> None:
                 publisher.close()
                 assert [type(e) for e in [e async for e in later]] == [Stale]
         assert [type(e) for e in [e async for e in late]] == [Live, Stale], "the last trade is history to who comes now"
+
+
+def restored_trade(publisher: Publisher) -> Trade:
+    restored = attrs.evolve(trade(1, at=-50.0), integrity=Integrity.RESYNCING)
+    publisher.restore(TRADES.key, restored, Stale("trade", "A/B", "restored", since_s=0.0))
+    return restored
+
+
+async def test_a_restored_trade_is_not_the_current_one_of_a_stream_that_became_live_without_a_trade() -> None:
+    publisher, feed, _ = make()
+    restored = restored_trade(publisher)
+    publisher.publish(TRADES.key, Live(at_s=1.0, channel="trade", symbol="A/B"))
+    with pytest.raises(Stale, match="restored; the stream is current"):
+        feed.latest(TRADES)
+    old = feed.latest(TRADES, allow_stale=True)
+    assert (old.value, old.integrity) == (restored, Integrity.RESYNCING)
+    assert old.stale is not None
+    publisher.publish(TRADES.key, trade(2, at=2.0))
+    assert feed.latest(TRADES).value.trade_id == 2
+
+
+@pytest.mark.parametrize("warm", [False, True])
+async def test_a_late_stream_without_a_trade_of_this_life_is_live_again_without_one(warm: bool) -> None:
+    publisher, feed, _ = make()
+    if warm:
+        restored_trade(publisher)
+    publisher.publish(TRADES.key, Live(at_s=1.0, channel="trade", symbol="A/B"))
+    async with feed.subscribe(TRADES, Health(), on_full=Bounded()) as events:
+        publisher.hold(TRADES.key, "late", now=2.0)
+        publisher.release(TRADES.key, now=3.0)
+        told = [type(event) for event in await drain(publisher, events)]
+        assert told[-2:] == [Stale, Live]
+        assert Trade not in told
 
 
 async def test_a_current_value_says_its_source_age_and_integrity_and_raises_stale_when_it_is() -> None:

@@ -15,6 +15,7 @@ from kraken_engine.feed.demand import Demand
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.subscription import Conflate, OnFull, Subscription
 from kraken_engine.feed.topics import AccountTopic, Book, Candles, Ticker, Topic, Trades
+from kraken_engine.model import Integrity
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Candle, Event, TickerUpdate, Trade
 from kraken_engine.runtime import Clock
@@ -132,6 +133,9 @@ class Feed:
             refused = self._publisher.refused(topic.key)
             why = "no value yet; does anybody subscribe to it?" if refused is None else f"refused: {refused.error}"
             raise Stale(channel, symbol, why if stale is None else stale.why)
+        if stale is None and value.integrity is Integrity.RESYNCING:
+            # A stream of trades becomes live without a trade: the last one is still that of an earlier life.
+            stale = Stale(channel, symbol, "restored; the stream is current, and has brought nothing newer yet")
         if stale is not None and not allow_stale:
             raise Stale(channel, symbol, stale.why, since_s=stale.since_s)
         if isinstance(topic, Book):

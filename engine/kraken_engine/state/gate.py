@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kraken_engine.model import Integrity
 from kraken_engine.normalise.events import Candle, Event, MarketEvent
 from kraken_engine.state.freshness import Freshness, StreamKey
 
@@ -49,11 +50,16 @@ class Gate:
             self._tell(key, told)
 
     def release(self, key: StreamKey, *, now: float) -> None:
-        """End :meth:`hold`: what was withheld is passed on, or the newest value once more, unless more is wrong."""
+        """End :meth:`hold`: what was withheld is passed on, or the newest value once more, unless more is wrong.
+
+        A stream of trades may be live before its first trade: then there is none, or one that was restored.
+        """
         withheld = self._withheld.pop(key, {})
         live = list(self.freshness.release(key, now=now))
         if live:
-            for event in (*live, *(withheld.values() or [self.latest[key]])):
+            newest = self.latest.get(key)
+            again = () if newest is None or newest.integrity is Integrity.RESYNCING else (newest,)
+            for event in (*live, *(withheld.values() or again)):
                 self._tell(key, event)
 
     def suspect(self, key: StreamKey, why: str, *, now: float) -> None:
