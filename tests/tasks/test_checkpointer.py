@@ -81,6 +81,12 @@ async def test_a_corrupt_checkpoint_means_the_one_before_and_two_of_them_a_cold_
     settings = attrs.evolve(config(), store=attrs.evolve(config().store, checkpoint_every_s=3_600.0))
     async with open_engine(settings, runtime=world(disk)) as engine:
         assert engine.restored is not None
+        assert engine.restored.generation == 1
+        assert engine.opening[-3:-1] == (
+            f"{STATE}/checkpoint.0: its digest does not fit",
+            "generation 1 of checkpoint.1 is used, which may be the one before the last",
+        )
+        assert engine.opening[-1].startswith(f"{STATE}: a warm start with checkpoint 1, ")
         assert engine.market.statistics().errors["state_corruption"] == 1
         disk.flip_bit(f"{STATE}/checkpoint.1", 900)
         disk.flip_bit(f"{STATE}/checkpoint.0", 901)
@@ -88,6 +94,7 @@ async def test_a_corrupt_checkpoint_means_the_one_before_and_two_of_them_a_cold_
         disk.truncate(f"{STATE}/{name}", 10)
     async with open_engine(config(), runtime=world(disk)) as engine:
         assert engine.restored is None
+        assert engine.opening[-1] == f"{STATE}: a cold start: there is no checkpoint to begin with"
 
 
 IMPATIENT = attrs.evolve(config(), store=StoreSettings(checkpoint_every_s=5.0, open_timeout_s=10.0))

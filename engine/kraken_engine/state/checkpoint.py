@@ -104,6 +104,8 @@ class Restored:
     now: float
     """Monotonic seconds, by this process's clock."""
     wall_ns: int
+    generation: int = 0
+    """Which checkpoint it comes from, as they are counted on the disk; 0: from none."""
 
     @property
     def age_s(self) -> float:

@@ -41,11 +41,12 @@ async def restore_checkpoint(checkpoints: Checkpoints, market: Market, tell: Cal
         return None
     if loaded.payload is None:
         return None
-    state = _decoded(loaded, market, tell)
-    if state is None:
+    decoded = _decoded(loaded, market, tell)
+    if decoded is None:
         return None
+    generation, state = decoded
     clock = market.runtime.clock
-    restored = Restored(state=state, now=clock.now(), wall_ns=clock.wall_ns())
+    restored = Restored(state=state, now=clock.now(), wall_ns=clock.wall_ns(), generation=generation)
     newest = dict(restored.events())  # of a series of candles the last one
     for key, event in newest.items():
         market.publisher.restore(key, event, restored.stale(key))
@@ -53,12 +54,12 @@ async def restore_checkpoint(checkpoints: Checkpoints, market: Market, tell: Cal
     return restored
 
 
-def _decoded(loaded: Loaded, market: Market, tell: Callable[[str], None]) -> EngineState | None:
-    """Return what the newest generation says that makes sense; None: none does."""
+def _decoded(loaded: Loaded, market: Market, tell: Callable[[str], None]) -> tuple[int, EngineState] | None:
+    """Return the newest generation that makes sense, and what it says; None: none does."""
     generations = [(loaded.generation, loaded.payload or b""), *(() if loaded.before is None else (loaded.before,))]
     for generation, payload in generations:
         try:
-            return decode_state(payload)
+            return generation, decode_state(payload)
         except DecodeError as error:
             what = f"checkpoint {generation}: {error}"
             last = generation == generations[-1][0]

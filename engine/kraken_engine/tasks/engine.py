@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
@@ -33,6 +34,9 @@ from kraken_engine.trading.account import Account
 
 __all__ = ["Engine", "open_engine"]
 
+MOST_SAID = 100
+"""Words about the state directory that are kept for whoever opened the engine."""
+
 
 @final
 class Engine:
@@ -44,6 +48,7 @@ class Engine:
         accounts: Mapping[str, Account],
         store: Store | None = None,
         restored: Restored | None = None,
+        opening: Sequence[str] = (),
     ) -> None:
         self.market = market
         """The market data part, with its statistics and key figures."""
@@ -51,6 +56,9 @@ class Engine:
         """What survives a restart; None without a state directory."""
         self.restored = restored
         """What an earlier engine knew when it was last saved, none of it current; None after a cold start."""
+        self.opening = tuple(opening)
+        """What was said of the state directory before anybody could listen: what could not be used, and at last
+        whether this is a warm start, with which checkpoint, or a cold one. Empty without a state directory."""
         self.accounts = MappingProxyType(dict(accounts))
         """The accounts of the configuration by name; each says for itself whether it is in step with the venue."""
 
@@ -121,10 +129,11 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
             disk.note(
                 f"{store.directory}: no checkpoint was read within {config.store.open_timeout_s:g} s: a cold start"
             )
+        disk.note(f"{store.directory}: {_beginning(restored)}")
         async with open_background("the checkpointer") as nursery:
             nursery.start_soon(run_checkpointer, checkpoints, market, accounts, disk.note)
             nursery.start_soon(run_switch_log, market.publisher, store.history("failover"))
-            yield Engine(market, accounts, store, restored)
+            yield Engine(market, accounts, store, restored, tuple(disk.said))
         # Left in peace: what is known now is what the next engine begins with.
         with trio.move_on_after(config.store.close_timeout_s) as saving:
             try:
@@ -137,6 +146,13 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
             )
 
 
+def _beginning(restored: Restored | None) -> str:
+    """Say what an engine with a state directory begins with."""
+    if restored is None:
+        return "a cold start: there is no checkpoint to begin with"
+    return f"a warm start with checkpoint {restored.generation}, {restored.age_s:.0f} s old; none of it is current"
+
+
 @attrs.define(eq=False)
 class _DiskNews:
     """Tells readers of the health topic, and the log, how the state directory is doing."""
@@ -144,6 +160,8 @@ class _DiskNews:
     clock: Clock
     publisher: Publisher | None = None
     """None before there is a market; then the log alone is told."""
+    said: deque[str] = attrs.field(factory=lambda: deque[str](maxlen=MOST_SAID), init=False)
+    """The last of it, oldest first."""
 
     def found(self, notes: Sequence[str]) -> None:
         """Tell what opening the store found."""
@@ -159,6 +177,7 @@ class _DiskNews:
         self._tell("writes succeed again" if what is None else what, failing=what is not None)
 
     def _tell(self, what: str, *, failing: bool) -> None:
+        self.said.append(what)
         notice = StoreNotice(at_s=self.clock.now(), what=what, failing=failing)
         if self.publisher is None:
             log_event(logger("store"), notice)
