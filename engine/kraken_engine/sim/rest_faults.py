@@ -12,13 +12,13 @@ import attrs
 import trio
 
 from kraken_engine.errors import UsageError
-from kraken_engine.sim.disk import DiskFault
+from kraken_engine.sim.disk import DiskFault, SimDisk
 from kraken_engine.sim.hooks import FAULTS, LASTS_S
 from kraken_engine.sim.plan import Apply, Catalogue, Choice, Fault, FaultKind, Number
 from kraken_engine.sim.workers import SimWorkers
 from kraken_engine.sim.world import World
 
-__all__ = ["DAMAGE", "RESTART", "REST_FAULTS", "SECOND_ENGINE", "STATE"]
+__all__ = ["DAMAGE", "RESTART", "REST_FAULTS", "SECOND_ENGINE", "STATE", "damage"]
 
 RESTART = "restart"
 SECOND_ENGINE = "second_engine"
@@ -286,16 +286,22 @@ async def _disk_damage(world: World, fault: Fault) -> None:
     """Change one file behind everybody's back, if it is there and holds anything."""
     path, bit = f"{STATE}/{fault.params.get('file')}", int(_seconds(fault, "bit"))
     if world.disk.exists(path) and world.disk.size(path):
-        world.hit(fault, str(fault.params.get("file")), str(fault.params.get("how")))
-        match fault.params.get("how"):
-            case "empty" if not path.endswith("-wal"):  # a log that is empty looks like one after a stop in good order
-                world.disk.wipe(path)
-            case "flip":
-                world.disk.flip_bit(path, bit)
-            case _:  # most of a database is room that nobody reads: one bit is rarely of any meaning
-                for n in range(SCRIBBLED_BITS):
-                    world.disk.flip_bit(path, bit + n * SCRIBBLE_STRIDE_BITS)
+        how = str(fault.params.get("how"))
+        world.hit(fault, str(fault.params.get("file")), how)
+        damage(world.disk, path, how, bit)
     await trio.lowlevel.checkpoint()
+
+
+def damage(disk: SimDisk, path: str, how: str, bit: int) -> None:
+    """Change a file that is there: ``empty`` it, ``flip`` one bit of it, or else many."""
+    match how:
+        case "empty" if not path.endswith("-wal"):  # a log that is empty looks like one after a stop in good order
+            disk.wipe(path)
+        case "flip":
+            disk.flip_bit(path, bit)
+        case _:  # most of a database is room that nobody reads: one bit is rarely of any meaning
+            for n in range(SCRIBBLED_BITS):
+                disk.flip_bit(path, bit + n * SCRIBBLE_STRIDE_BITS)
 
 
 async def _disk_slow(world: World, fault: Fault) -> None:

@@ -72,6 +72,8 @@ class FailoverJudge:
     keys: Sequence[StreamKey]
     """Streams with readers, few enough for the budget of REST to reach them all."""
     tape: Tape
+    rest_bad_s: float = -math.inf
+    """When something was wrong with REST, or might have been, for the last time."""
     over_s: list[float] = attrs.field(factory=list[float], init=False)
     """How long streams were not live before REST had them, each time."""
     _streams: dict[StreamKey, _Stream] = attrs.field(init=False)
@@ -81,8 +83,6 @@ class FailoverJudge:
     _line_up_s: float | None = attrs.field(factory=trio.current_time, init=False)
     _last_up: tuple[float, float] = attrs.field(default=(math.inf, -math.inf), init=False)
     """When the connection before was up, from and to."""
-    _rest_bad_s: float = attrs.field(default=-math.inf, init=False)
-    """When something was wrong with REST, or might have been, for the last time."""
     _circuit: str = attrs.field(default="closed", init=False)
     _failures: int = attrs.field(default=0, init=False)
     _away: bool = attrs.field(default=False, init=False)
@@ -95,11 +95,14 @@ class FailoverJudge:
 
     def __attrs_post_init__(self) -> None:
         self._up = {line.name: None for line in self.market.statistics().lines if line.up}
+        if not self._up:  # an engine that was started again may have lost its lines before anybody looked
+            self._line_up_s = None
         self._streams = {key: _Stream(down_s=self._began_s) for key in self.keys}
+        self._venue(self.market.modes.state == "maintenance", self._began_s)
 
     def rest_is_bad(self) -> None:
         """Something is being done to REST at this moment."""
-        self._rest_bad_s = trio.current_time()
+        self.rest_bad_s = trio.current_time()
 
     def see(self, key: StreamKey, event: Event) -> None:
         """Judge what is published next."""
@@ -145,13 +148,13 @@ class FailoverJudge:
         self._failures = failures
         for record in self.world.exchange.faults.log:  # a fault that waits for a call hits long after it was given
             if str(record["name"]).startswith("rest_") and isinstance(record["last_hit_s"], float):
-                self._rest_bad_s = max(self._rest_bad_s, record["last_hit_s"])
+                self.rest_bad_s = max(self.rest_bad_s, record["last_hit_s"])
         for switch in self.market.failover.switches(since_s=self._judged_s):
             if switch.number > self._judged:
                 self._judged, self._judged_s = switch.number, switch.at_s
                 self._switch(switch)
         for key, stream in self._streams.items():
-            since = max(stream.down_s, self._rest_bad_s + REST_WELL_S, self._began_s)
+            since = max(stream.down_s, self.rest_bad_s + REST_WELL_S, self._began_s)
             if not stream.live and now - since > OVER_S:
                 what = f"expected data within {OVER_S:g} s, REST being well, got none for {now - stream.down_s:.2f} s"
                 self.verdict.fail("I-26", f"{name_of(key)}: {what}")
