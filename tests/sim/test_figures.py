@@ -57,6 +57,27 @@ def test_what_follows_a_colon_tells_the_fault_and_not_the_promise() -> None:
     assert promise_of("something else") == Promise()
 
 
+def test_half_of_the_cases_are_those_of_all_faults_together_and_the_slow_ones_those_of_each() -> None:
+    name = "lost connection until every book is there again"
+    quick, slow = {f"{name}: reset_peer": [0.1] * 900}, {f"{name}: venue_close": [0.7] * 3}
+    figures = Figures()
+    figures.merge(quick | slow)
+    assert list(figures.rows()) == [name, f"{name}: reset_peer", f"{name}: venue_close"]
+    assert figures.broken() == []
+    figures.merge({f"{name}: venue_close": [2.5]})
+    assert figures.broken() == [f"{name}: venue_close: p99 2.500 s, promised 2 s"], "quick ones must not hide it"
+    figures.merge({f"{name}: venue_close": [0.7] * 1000})
+    assert figures.broken() == [f"{name}: p50 0.700 s, promised 0.5 s"]
+
+
+def test_nothing_is_promised_of_what_is_hindered() -> None:
+    figures = Figures()
+    figures.add("lost connection until every book is there again, hindered: reset_peer", 100.0)
+    figures.add("wrong checksum until the book is asked for anew, hindered", 100.0)
+    assert figures.broken() == []
+    assert list(figures.rows()) == sorted(figures.seconds)
+
+
 @given(SECONDS, SECONDS)
 def test_runs_add_up(first: list[float], second: list[float]) -> None:
     one, other = Figures(), Figures()

@@ -132,6 +132,23 @@ def test_what_a_line_must_not_even_feel_leaves_it_well(kind: str) -> None:
     in_world(body)
 
 
+def test_a_connection_is_clean_since_its_last_fault_alone() -> None:
+    async def body(world: World) -> None:
+        async def watch(_: list[tuple[StreamKey, Event]]) -> None:
+            await trio.sleep(5.0)
+            (session,) = world.wellness.sessions()
+            assert world.wellness.connection_is_clean(session, since_s=4.0)
+            await FAULTS.apply(world, fault("latency", latency_s=0.2, jitter_s=0.0, for_s=1.0))
+            await trio.sleep(1.0)
+            assert not world.wellness.connection_is_clean(session, since_s=5.5)
+            assert world.wellness.connection_is_clean(session, since_s=6.5)
+            assert not world.wellness.connection_is_clean(session + 1, since_s=6.5)
+
+        await read(world, watch)
+
+    in_world(body)
+
+
 def test_a_lie_with_an_old_time_may_make_every_stream_of_its_line_look_late() -> None:
     async def body(world: World) -> None:
         async def watch(_: list[tuple[StreamKey, Event]]) -> None:

@@ -122,7 +122,7 @@ def _times(figures: Figures) -> list[str]:
     if not figures.seconds:
         return []
     lines = ["", f"{'times in seconds':64}{'count':>8}{'min':>8}{'p50':>8}{'p90':>8}{'p99':>8}{'max':>8}  promised"]
-    for name, seconds in sorted(figures.seconds.items()):
+    for name, seconds in figures.rows().items():
         shown = distribution(seconds)
         values = "".join(f"{shown[part]:8.3f}" for part in ("min", "p50", "p90", "p99", "max"))
         lines.append(f"{name:64}{len(seconds):8}{values}  {promise_of(name)}".rstrip())

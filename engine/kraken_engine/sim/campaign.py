@@ -78,7 +78,7 @@ class Campaign:
             "cpu_seconds": round(self.cpu_s, 3),
             "fault_kinds": dict(sorted(self.fault_kinds.items())),
             "sometimes": self.sometimes.counts(),
-            "figures": {name: distribution(kept) for name, kept in sorted(self.figures.seconds.items())},
+            "figures": {name: distribution(kept) for name, kept in self.figures.rows().items()},
             "promises_broken": self.figures.broken(),
         }
 

@@ -242,6 +242,10 @@ class SimNetwork:
         for link in self.links_of(target):
             link.change(direction=direction, **changes)
 
+    def dialing(self, target: str) -> Dialing:
+        """Return what attempts to connect to an address meet now."""
+        return self._route(target).dialing
+
     def set_dialing(self, target: str, dialing: Dialing) -> None:
         """Let attempts to connect to an address, or to all (``*``), meet ``dialing`` from now on."""
         self._trace("dialing", target, dialing.name)

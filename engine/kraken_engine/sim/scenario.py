@@ -31,6 +31,7 @@ from kraken_engine.sim.judges.coverage import Coverage
 from kraken_engine.sim.judges.currency import CurrencyJudge
 from kraken_engine.sim.judges.delivery import DeliveryJudge, check_sizes
 from kraken_engine.sim.judges.evidence import name_of
+from kraken_engine.sim.judges.healing import HealingJudge
 from kraken_engine.sim.judges.lines import LineJudge
 from kraken_engine.sim.judges.readership import Readership
 from kraken_engine.sim.judges.rotation import RotationJudge
@@ -84,6 +85,7 @@ class Scenario:
     _tape: Tape = attrs.field(init=False)
     _continuity: ContinuityJudge = attrs.field(init=False)
     _timing: TimingJudge = attrs.field(init=False)
+    _healing: HealingJudge = attrs.field(init=False)
     _rotation: RotationJudge = attrs.field(init=False)
     _readership: Readership = attrs.field(factory=Readership, init=False)
     _deliveries: list[DeliveryJudge] = attrs.field(factory=list[DeliveryJudge], init=False)
@@ -114,6 +116,7 @@ class Scenario:
             readership=self._readership,
             kept=self._kept_symbols(),
         )
+        self._healing = HealingJudge(world=world, figures=self.figures, lines=self._lines, readership=self._readership)
         self._rotation = RotationJudge(world=world, verdict=verdict, keys=self._permanent)
         world.trace.observe(self._observe_trace)
 
@@ -291,6 +294,7 @@ class Scenario:
             self._books.published(event)
         self._continuity.see(key, event)
         self._timing.published(key, event)
+        self._healing.published(event)
         if key in self._permanent or len(key) == 1:
             self._published.see(key, event)
             self._trades.see(event)
@@ -298,6 +302,7 @@ class Scenario:
     def _observe_trace(self, kind: str, facts: tuple[Fact, ...]) -> None:
         self._lines.trace(kind, facts)
         self._timing.trace(kind, facts)
+        self._healing.trace(kind, facts)
         self._rotation.trace(kind, facts)
         self._coverage.trace(kind, facts)
 
@@ -309,6 +314,7 @@ class Scenario:
             count += 1
             self.world.wellness.sample()
             self._timing.sample()
+            self._healing.sample()
             self._published.check()
             self._books.check()
             self._lines.check_silence([name_of(key) for key in self._published.live() if len(key) > 1])

@@ -89,6 +89,13 @@ class Wellness:
         finally:
             self._faults = faults
 
+    def connection_is_clean(self, session: int, *, since_s: float) -> bool:
+        """Return whether nothing is wrong with the connection of ``session``, nor was since ``since_s``."""
+        link = self.links.get(session)
+        if link is None or any(way.conditions != self.well for way in (link.up, link.down)):
+            return False
+        return self._clean_since.get(link.label, math.inf) - OVER_S <= since_s
+
     def was_well(self, session: int, key: StreamKey) -> bool:
         """Return whether the line of ``session`` was well for ``key`` until now, when the engine ended it."""
         known = self.exchange.sessions.get(session)

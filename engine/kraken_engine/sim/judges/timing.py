@@ -1,12 +1,14 @@
 """Takes the times that were promised: how soon what is wrong is noticed, and how soon it is well again; judges I-2.
 
 Everything is measured from outside: from the first frame that a fault kept back, or the last byte that was read, to
-what the engine asks of the venue, or says.
+what the engine asks of the venue, or says. How soon a lost connection is made up for is measured in
+:mod:`~kraken_engine.sim.judges.healing`.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Collection
 
 import attrs
@@ -19,28 +21,21 @@ from kraken_engine.sim.judges.lines import AWAKE_S, LineJudge
 from kraken_engine.sim.judges.readership import Readership
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.trace import Fact
-from kraken_engine.sim.world import World
+from kraken_engine.sim.world import Corrupted, World
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.venue.core.journal import Entry
 from kraken_engine.venue.core.records import FaultRecord
 
-__all__ = ["MUTE", "TimingJudge"]
+__all__ = ["MUTE", "SILENT", "TimingJudge"]
 
-_SILENT = "no frame for "
+SILENT = "no frame for "
 """How a line says that it was given up for its silence."""
 MUTE = "mute subscription until it is asked for anew"
+CORRUPTED = "wrong checksum until the book is asked for anew"
 LATE_S = 0.3
 """How long after a promise is broken it is called so, while nothing came yet."""
 MOST_CHECKSUM_S = 20.0
 """A book that is not asked for anew by then is believed in: resyncs that are spaced out come sooner."""
-
-
-@attrs.frozen
-class _Lost:
-    """A line that lost its connection."""
-
-    at_s: float
-    cause: str
 
 
 @attrs.define(kw_only=True)
@@ -56,10 +51,8 @@ class TimingJudge:
     """Symbols that are always read."""
     _causes: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
     """The fault that hit a connection or a session last, by label or ``session=ID``."""
-    _last_cause: str = attrs.field(default="other", init=False)
-    _books: dict[int, dict[str, None]] = attrs.field(factory=dict[int, dict[str, None]], init=False)
-    """The symbols whose book a session asked for."""
-    _lost: list[_Lost] = attrs.field(factory=list[_Lost], init=False)
+    _resyncs: dict[tuple[int, str], deque[float]] = attrs.field(factory=dict[tuple[int, str], deque[float]], init=False)
+    """When a session gave up a book last, to have it anew; so often that a resync has to wait."""
     _mutes: list[FaultRecord] = attrs.field(factory=list[FaultRecord], init=False)
     _expected_since: float = attrs.field(default=-math.inf, init=False)
     """Since when data is to be expected of the venue; infinity: it is away on purpose, and silence is no fault."""
@@ -73,7 +66,6 @@ class TimingJudge:
         """Take one event of the trace."""
         if kind != "fault":
             return
-        self._last_cause = str(facts[0])
         for fact in facts[1:]:
             self._causes[str(fact)] = str(facts[0])
         if str(facts[0]) in ("silence", "silence_subscription"):
@@ -85,7 +77,7 @@ class TimingJudge:
     def published(self, key: StreamKey, event: Event) -> None:
         """Look at what is published."""
         if isinstance(event, Stale):
-            if _SILENT in event.why:  # else another line that had spoken until now has just ended
+            if SILENT in event.why:  # else another line that had spoken until now has just ended
                 self._stale()
         elif isinstance(event, LineDown):
             self._line_down(event)
@@ -126,20 +118,16 @@ class TimingJudge:
 
     def _line_down(self, event: LineDown) -> None:
         now = trio.current_time()
-        healthy, self._lost = not self._lost and event.failures <= 1, []
-        if now - self.world.slept_until <= 2 * AWAKE_S:
+        if now - self.world.slept_until <= 2 * AWAKE_S or SILENT not in event.reason:
             return
-        if _SILENT in event.reason:
-            label, silent_s = self._silent(event.reason)
-            if label is not None:
-                cause = self._causes.get(label, "other")
-                self.figures.add(f"silence until the connection is replaced: {cause}", silent_s)
-        elif healthy:
-            self._lost = [_Lost(now, self._last_cause)]
+        label, silent_s = self._silent(event.reason)
+        if label is not None:
+            cause = self._causes.get(label, "other")
+            self.figures.add(f"silence until the connection is replaced: {cause}", silent_s)
 
     def _silent(self, reason: str) -> tuple[str | None, float]:
         """Return which connection was given up for its silence, and how long that was by what the network saw."""
-        now, said_s = trio.current_time(), float(reason.partition(_SILENT)[2].split()[0])
+        now, said_s = trio.current_time(), float(reason.partition(SILENT)[2].split()[0])
         silences = {label: now - heard_s for label, heard_s in self.lines.heard().items()}
         silent = {label: silent_s for label, silent_s in silences.items() if silent_s > said_s / 2}
         label = min(silent, key=lambda one: abs(silent[one] - said_s), default=None)
@@ -152,18 +140,29 @@ class TimingJudge:
                 self._muted(record, now)
         if entry.what == "unsubscribe" and entry.channel == "trade":
             self._check_cause(entry)
-        if entry.what == "end":
-            self._books.pop(entry.session, None)
         if entry.channel != "book":
             return
         for corrupted in list(self.world.corrupted):
             hit_s = corrupted.record.first_hit_s
             if hit_s is not None and corrupted.session == entry.session and corrupted.symbol in entry.symbols:
                 self.world.corrupted.remove(corrupted)
-                self.figures.add("wrong checksum until the book is asked for anew", now - hit_s)
-        if entry.what == "subscribe":
-            self._books.setdefault(entry.session, {}).update(dict.fromkeys(entry.symbols))
-            self._again()
+                self.figures.add(
+                    CORRUPTED if self._may_ask(corrupted, hit_s) else f"{CORRUPTED}, hindered", now - hit_s
+                )
+        if entry.what == "unsubscribe":
+            for symbol in entry.symbols:
+                self._resyncs.setdefault((entry.session, symbol), deque(maxlen=self._most_resyncs())).append(now)
+
+    def _may_ask(self, corrupted: Corrupted, hit_s: float) -> bool:
+        """Whether nothing kept the message back, and the book had not been asked for so often that it has to wait."""
+        resyncs = self._resyncs.get((corrupted.session, corrupted.symbol), ())
+        window_s = self.world.config.subscriptions.resync_window_s
+        recent = sum(at >= hit_s - window_s for at in resyncs)
+        clean = self.world.wellness.connection_is_clean(corrupted.session, since_s=hit_s)
+        return clean and recent < self._most_resyncs()
+
+    def _most_resyncs(self) -> int:
+        return self.world.config.subscriptions.resyncs_in_window
 
     def _check_cause(self, entry: Entry) -> None:
         """Trades that somebody always reads are asked for anew only when something is wrong with that line."""
@@ -171,17 +170,6 @@ class TimingJudge:
             if symbol in self.kept and self.world.wellness.line_is_well(entry.session, ("trade", symbol)):
                 what = "expected no subscription of a line that is well to be given up"
                 self.verdict.fail("I-6", f"trade {symbol}: {what}, got that on session {entry.session}")
-
-    def _again(self) -> None:
-        """Look whether every line has every book again."""
-        held = [self._books.get(session, {}) for session in self.world.wellness.sessions()]
-        wanted = list(dict.fromkeys(symbol for books in self._books.values() for symbol in books))
-        pool = self.world.config.pool
-        complete = sum(all(symbol in books for symbol in wanted) for books in held)
-        if self._lost and complete >= min(pool.redundancy, pool.market_lines):
-            (lost,), self._lost = self._lost, []
-            took_s = trio.current_time() - lost.at_s
-            self.figures.add(f"lost connection until every book is there again: {lost.cause}", took_s)
 
     def _spoke(self, record: FaultRecord) -> bool:
         """Whether what is muted was well before: what was mute already is asked for anew more and more seldom."""
