@@ -165,7 +165,7 @@ def restored_trade(publisher: Publisher) -> Trade:
     return restored
 
 
-async def test_a_restored_trade_is_not_the_current_one_of_a_stream_that_became_live_without_a_trade() -> None:
+def test_a_restored_trade_is_not_the_current_one_of_a_stream_that_became_live_without_a_trade() -> None:
     publisher, feed, _ = make()
     restored = restored_trade(publisher)
     publisher.publish(TRADES.key, Live(at_s=1.0, channel="trade", symbol="A/B"))
