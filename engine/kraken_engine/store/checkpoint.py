@@ -21,7 +21,7 @@ import attrs
 from kraken_engine.errors import StoreCorrupt, StoreError, UsageError
 from kraken_engine.runtime import Files, Runtime
 
-__all__ = ["CheckpointFiles", "Checkpoints", "Loaded", "seal", "unseal"]
+__all__ = ["SLOTS", "CheckpointFiles", "Checkpoints", "Loaded", "seal", "unseal"]
 
 MAGIC: Final = b"KECKPT"
 VERSION: Final = 1
