@@ -20,7 +20,8 @@ STAGES = BASE | {"wire", "codec", "normalise", "state"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "model": set(),
-    "runtime": set(),
+    "doors": set(),
+    "runtime": {"doors"},
     "secret": {"errors", "runtime"},
     "config_rules": {"errors"},
     "settings": {"errors", "config_rules"},
@@ -48,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """The folders in the order in which data takes them; whoever is not listed may not be imported."""
 
-MAY_USE_TRIO = {"runtime", "wire", "feed", "rest", "tasks", "trading", "store", "sim", "cli", "venue/shells"}
+MAY_USE_TRIO = {"doors", "runtime", "wire", "feed", "rest", "tasks", "trading", "store", "sim", "cli", "venue/shells"}
 
 WORLD_MODULES = {
     "asyncio", "ctypes", "datetime", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select",
