@@ -18,8 +18,8 @@ from kraken_engine.feed.feed import Feed
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.model import Integrity, Source
 from kraken_engine.normalise.book_view import BookUpdate, BookView
-from kraken_engine.normalise.events import Candle, TickerUpdate, VenueStatus
-from kraken_engine.normalise.rest_market import CandleHistory, TradeHistory
+from kraken_engine.normalise.events import Candle, TickerUpdate
+from kraken_engine.normalise.rest_market import CandleHistory
 from kraken_engine.runtime import real_runtime
 
 BTC = "BTC/USD"
@@ -78,21 +78,12 @@ class Rest:
     async def depth(self, symbol: str, depth: int = 100, *, timeout_s: float | None = None) -> BookUpdate:
         return book(depth, depth, await self.answer(f"depth {symbol} {depth}"), Source.REST)
 
-    async def trades(self, symbol: str, *, since: int | None = None, timeout_s: float | None = None) -> TradeHistory:
-        raise NotImplementedError
-
     async def ohlc(
         self, symbol: str, interval_min: int = 1, *, since: int | None = None, timeout_s: float | None = None
     ) -> CandleHistory:
         at = await self.answer(f"ohlc {symbol} {interval_min}")
         closed = tuple(candle(minute, 5, at, Source.REST) for minute in range(self.minute))
         return CandleHistory(candles=closed, current=candle(self.minute, self.trades_now, at, Source.REST), last=0)
-
-    async def symbols(self, *, timeout_s: float | None = None) -> object:
-        raise NotImplementedError
-
-    async def system_status(self, *, timeout_s: float | None = None) -> VenueStatus:
-        raise NotImplementedError
 
 
 Made = tuple[Feed, Publisher, Rest]

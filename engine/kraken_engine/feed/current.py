@@ -18,7 +18,7 @@ import trio
 
 from kraken_engine.errors import EngineError, Stale, UsageError
 from kraken_engine.feed.publisher import Publisher
-from kraken_engine.feed.questions import REST_BOOK_DEPTH, Questions
+from kraken_engine.feed.questions import REST_BOOK_DEPTH, ValueQuestions
 from kraken_engine.feed.topics import Book, Candles, Ticker
 from kraken_engine.model import Integrity, Source
 from kraken_engine.normalise.book_view import BookUpdate
@@ -111,7 +111,13 @@ class CurrentValues:
     """
 
     def __init__(
-        self, publisher: Publisher, questions: Questions | None, clock: Clock, *, cache_ttl_s: float, fresh_s: float
+        self,
+        publisher: Publisher,
+        questions: ValueQuestions | None,
+        clock: Clock,
+        *,
+        cache_ttl_s: float,
+        fresh_s: float,
     ) -> None:
         self._publisher = publisher
         self._questions = questions
@@ -127,7 +133,7 @@ class CurrentValues:
         if isinstance(shown, TickerUpdate):
             return self._reading(shown)
 
-        async def ask(questions: Questions) -> TickerUpdate:
+        async def ask(questions: ValueQuestions) -> TickerUpdate:
             return (await questions.ticker([symbol]))[symbol]
 
         return await self._from_rest(_Question(key, None), ask, patience)
@@ -141,7 +147,7 @@ class CurrentValues:
         if depth > REST_BOOK_DEPTH:
             raise Stale("book", symbol, f"no live book of {depth} levels, and REST gives {REST_BOOK_DEPTH} at most")
 
-        async def ask(questions: Questions) -> BookUpdate:
+        async def ask(questions: ValueQuestions) -> BookUpdate:
             return await questions.depth(symbol, depth)
 
         return await self._from_rest(_Question(key, depth), ask, patience)
@@ -153,7 +159,7 @@ class CurrentValues:
         if joined is not None:
             return joined
 
-        async def ask(questions: Questions) -> CandleRun:
+        async def ask(questions: ValueQuestions) -> CandleRun:
             history = await questions.ohlc(symbol, interval_min)
             candles = (*history.candles, *(() if history.current is None else (history.current,)))
             if not candles:
@@ -173,7 +179,7 @@ class CurrentValues:
         return self._joined(question, reading.value) or reading
 
     async def _from_rest(
-        self, question: _Question, ask: Callable[[Questions], Awaitable[V]], patience: Patience
+        self, question: _Question, ask: Callable[[ValueQuestions], Awaitable[V]], patience: Patience
     ) -> Reading[V]:
         cached = self._cached(question)
         fresh_s = self._fresh_s if patience.max_age_s is None else patience.max_age_s

@@ -13,14 +13,14 @@ from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import TickerUpdate, VenueStatus
 from kraken_engine.normalise.rest_market import CandleHistory, TradeHistory
 
-__all__ = ["REST_BOOK_DEPTH", "Questions"]
+__all__ = ["REST_BOOK_DEPTH", "Questions", "ValueQuestions"]
 
 REST_BOOK_DEPTH = 500
 """Most levels a side that ``Depth`` gives."""
 
 
-class Questions(Protocol):
-    """One call each.
+class ValueQuestions(Protocol):
+    """Questions about what is true now: one call each.
 
     All raise ``RestFailed``, ``CircuitOpen``, ``Rejected``, ``DecodeError``, and ``UsageError`` for a symbol the venue
     does not have.
@@ -36,14 +36,18 @@ class Questions(Protocol):
         """Return the book of ``symbol``, at most ``depth`` levels a side; rounded, unverified."""
         ...
 
-    async def trades(self, symbol: str, *, since: int | None = None, timeout_s: float | None = None) -> TradeHistory:
-        """Return trades after ``since`` (the ``last`` of an earlier answer), oldest first; None: the latest."""
-        ...
-
     async def ohlc(
         self, symbol: str, interval_min: int = 1, *, since: int | None = None, timeout_s: float | None = None
     ) -> CandleHistory:
         """Return candles after ``since`` (the ``last`` of an earlier answer), oldest first; None: the latest."""
+        ...
+
+
+class Questions(ValueQuestions, Protocol):
+    """And what it takes to go on with streams; raises as the others do."""
+
+    async def trades(self, symbol: str, *, since: int | None = None, timeout_s: float | None = None) -> TradeHistory:
+        """Return trades after ``since`` (the ``last`` of an earlier answer), oldest first; None: the latest."""
         ...
 
     async def symbols(self, *, timeout_s: float | None = None) -> object:

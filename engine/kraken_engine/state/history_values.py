@@ -113,13 +113,13 @@ def plain(value: object) -> object:
     Numbers of REST replies are decimals of a kind of their own; what they say is the same.
 
     Raises:
-        NotImplementedError: there is none for it.
+        TypeError: there is none for it: whoever gave it is wrong.
     """
     if isinstance(value, Decimal):
         return Decimal(value)
     if isinstance(value, Mapping):
         return dict(cast("Mapping[str, object]", value))
-    raise NotImplementedError(f"a {type(value).__name__} has no place in a checkpoint")
+    raise TypeError(f"a {type(value).__name__} has no place in a checkpoint")
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=plain)
