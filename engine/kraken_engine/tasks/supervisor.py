@@ -44,11 +44,12 @@ async def _run_connections(line: Line, budget: ConnectBudget, log: ConnectLog | 
             await log.append(line.runtime.clock.wall_ns())
         reason = await run_session(line)
         command = line.desk.decide(reason, Where(line=line.name, account=line.account_name))
+        if not isinstance(command, ReconnectWithBackoff):
+            line.desk.deliver(command)  # to whoever can do more about it; a supervisor cannot
         line.disconnected(str(reason))
         away = line.modes.away is not None
-        floor_s, pause_s = backoff.floor_s(reason), 0.0
-        if isinstance(command, ReconnectWithBackoff):
-            pause_s = backoff.failed(now=line.now(), floor_s=floor_s, excused=away)
+        floor_s = backoff.floor_s(reason)
+        pause_s = backoff.failed(now=line.now(), floor_s=floor_s, excused=away)
         pause_s += budget.reserve(now=line.now(), after_s=pause_s, immediate=pause_s == 0.0)
         down = LineDown(
             at_s=line.now(), line=line.name, reason=str(reason), failures=backoff.failures, retry_in_s=pause_s
