@@ -159,8 +159,9 @@ def crash_store(transactions: int, limit: int, *, disk: SimDisk | None = None) -
             found.close()
         except StoreError as error:
             return f"cannot be opened: {error}"
-        tally.cut += found.log_state is LogState.CUT
-        if found.log_state is LogState.CUT and not writing:
+        cut = found.log_state is LogState.CUT or found.log_lost
+        tally.cut += cut
+        if cut and not writing:
             return "says that a transaction may be missing, but none was on its way"
         if fills != list(range(1, number + 1)):
             return f"expected fills 1 to {number} beside mark {number}, got {fills}"
@@ -178,9 +179,11 @@ def crash_store(transactions: int, limit: int, *, disk: SimDisk | None = None) -
             writer.run(put(started))
             acknowledged, writing = started, False
             crash()
+        writing = True  # closing writes a word, too
         writer.close()
+        writing = False
         crash()
-        writing = True  # opening writes, too
+        writing = True  # and so does opening
     return tally
 
 

@@ -6,18 +6,25 @@ The short form of ``tests/drills/crash_states.py``; and proof that its eyes are 
 from __future__ import annotations
 
 import pytest
+import trio
 from tests.drills.crash_states import (
+    LATER,
     crash_checkpoints,
     crash_store,
+    disk_with,
     flip_checkpoints,
     flip_store,
     store_to_flip,
 )
+from tests.store.stores import HOME, on_disk, with_store
 
+from kraken_engine.config import StoreSettings
 from kraken_engine.runtime import seeded_rng
 from kraken_engine.sim.disk import SimDisk
 from kraken_engine.store import checkpoint, connection, wal
 from kraken_engine.store.checkpoint import CheckpointFiles
+from kraken_engine.store.connection import CLOSED
+from kraken_engine.store.database import Opened, Store, open_store
 from kraken_engine.store.sealed import Row, Table
 from kraken_engine.store.wal import LogState
 
@@ -132,6 +139,57 @@ def test_a_flipped_byte_of_the_log_is_named_or_said(killed: dict[str, bytes]) ->
     assert (flips.refused > 0, flips.said > 0, flips.harmless) == (True, True, 0)
 
 
+@pytest.mark.parametrize("left", [None, 0, 32], ids=["removed", "emptied", "header alone"])
+def test_a_log_that_was_emptied_behind_our_back_is_said_and_no_nonce_comes_twice(
+    killed: dict[str, bytes], left: int | None
+) -> None:
+    files = {name: content for name, content in killed.items() if name != "store.db-wal"}
+    if left is not None:
+        files["store.db-wal"] = killed["store.db-wal"][:left]
+
+    async def look(store: Store) -> tuple[Opened, int]:
+        return store.opened, await store.nonces.mark("aaaa")
+
+    opened, mark = with_store(disk_with(files), look)
+    assert opened.log_lost
+    assert opened.notes[0].endswith("what was written last is gone")
+    assert mark > LATER[1]  # which was acknowledged, and is gone with the log
+
+
+def test_a_store_that_was_closed_needs_no_log(closed: dict[str, bytes]) -> None:
+    files = {name: content for name, content in closed.items() if name != "store.db-wal"}
+    assert with_store(disk_with(files), _opened).notes == ()
+
+
+def test_a_store_that_was_killed_with_its_log_whole_has_lost_nothing(killed: dict[str, bytes]) -> None:
+    assert with_store(disk_with(killed), _opened).notes == ()
+
+
+@pytest.mark.parametrize("written", range(5))
+def test_a_store_that_was_killed_after_its_log_was_emptied_has_lost_nothing(written: int) -> None:
+    disk = SimDisk()
+
+    async def main() -> None:
+        async with open_store(on_disk(disk), HOME, settings=StoreSettings(log_transactions=2)) as store:
+            for mark in range(1, written + 1):
+                await store.nonces.raise_mark("aaaa", mark)
+            disk.crash(seeded_rng(1))
+
+    trio.run(main)
+    assert with_store(disk, _opened).notes == ()
+
+
+def test_a_store_of_before_the_word_open_was_kept_is_taken_for_closed(closed: dict[str, bytes]) -> None:
+    content = bytearray(closed["store.db"])
+    assert content[60:64] == CLOSED.to_bytes(4)  # "user version" of the header
+    content[60:64] = bytes(4)
+    assert with_store(disk_with({**closed, "store.db": bytes(content)}), _opened).notes == ()
+
+
+async def _opened(store: Store) -> Opened:
+    return store.opened
+
+
 def test_missing_digests_of_rows_would_be_found(closed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     def no_digest(self: Table, row: Row) -> bytes:
         return bytes(16)
@@ -152,8 +210,8 @@ def test_a_missing_look_at_the_log_would_be_found(killed: dict[str, bytes], monk
 def test_a_log_is_whole_cut_or_broken_by_what_is_left_of_it(killed: dict[str, bytes]) -> None:
     log = killed["store.db-wal"]
     assert wal.inspect_log(log) is LogState.WHOLE
-    assert wal.inspect_log(b"") is LogState.WHOLE
-    assert wal.inspect_log(log[:32]) is LogState.WHOLE
+    assert wal.inspect_log(b"") is LogState.EMPTY
+    assert wal.inspect_log(log[:32]) is LogState.EMPTY
     assert wal.inspect_log(log[:31]) is LogState.CUT
     assert wal.inspect_log(log[:-1]) is LogState.CUT
     assert wal.inspect_log(log + b"x") is LogState.CUT

@@ -7,6 +7,8 @@ Everything here blocks, and is called from one worker, one call after the other.
 - ``synchronous=FULL``: a transaction is on the disk when its commit returns.
 - The log is emptied, and that is synced, from time to time, when the database is closed, and after any error, before
   anything else is written; see :mod:`~kraken_engine.store.wal` for why.
+- The database says whether it is open or was closed, and while it is open the log is never empty: at its beginning
+  stands a transaction that says so once more. An empty log of a database that was not closed has lost what was in it.
 
 Everything is read and checked once, when it is opened, through a cache that keeps it.
 """
@@ -34,6 +36,10 @@ DATABASE: Final = "store.db"
 LOCK: Final = "engine.lock"
 APPLICATION_ID: Final = 0x4B45_7331
 """Tells our files from other SQLite databases."""
+OPEN: Final = 0x4B45_6F70
+CLOSED: Final = 0x4B45_636C
+"""What SQLite's ``user_version`` says: no byte of one is that of the other where they differ, so that no flip makes one
+of the other. 0 is of a time before this was kept, and of a new file."""
 CACHE_KIB: Final = 64 * 1024
 MOST_BEHIND: Final = 20
 """How many times later than it should be the log may be emptied, before nothing more is written into it."""
@@ -60,8 +66,11 @@ class Database:
         """Whether there was no database before."""
         self.migrated = 0
         """Steps that brought an older database up to date."""
-        self.log_state = LogState.WHOLE
+        self.log_state = LogState.EMPTY
         """In what state the log was found."""
+        self.log_lost = False
+        """Whether the log was empty although nobody had closed the database: a crash at the very moment in which it was
+        emptied, or everything that was in it is gone."""
         self._files = files
         self._directory = directory
         self._migrations = migrations
@@ -72,6 +81,7 @@ class Database:
         self._suspect = False
         """Whether a transaction failed since the log was last known to be whole."""
         self._to_be_closed = False
+        self._was_open = False
 
     def give_up(self) -> None:
         """From now on whatever is under way closes the database when it ends: nobody may be left to do it.
@@ -97,6 +107,7 @@ class Database:
             self._check(self._connection)
             self._files.sync_directory(self._directory)
             self._empty_log()
+            self.log_lost = self._was_open and self.log_state is LogState.EMPTY
 
     def run(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` as one transaction: all of it is durable when this returns, none of it when it raises.
@@ -131,7 +142,7 @@ class Database:
         try:
             with self._translated("close"):
                 if connection is not None:
-                    connection.close()
+                    _close(connection)
         finally:
             if lock is not None:
                 lock.release()
@@ -159,8 +170,10 @@ class Database:
 
     def _inspect_log(self) -> None:
         log = f"{DATABASE}-wal"
+        found = b""
         if log in self._files.list_directory(self._directory):
-            self.log_state = inspect_log(self._files.read_bytes(f"{self._directory}/{log}"))
+            found = self._files.read_bytes(f"{self._directory}/{log}")
+        self.log_state = inspect_log(found)
         if self.log_state is LogState.BROKEN:
             raise StoreCorrupt(f"{self.path}-wal: a finished transaction is not as it was written")
 
@@ -177,6 +190,10 @@ class Database:
         application = connection.pragma("application_id")
         if application != (0 if self.created else APPLICATION_ID):
             raise StoreCorrupt(f"{self.path}: expected a store of this engine, got application id {application}")
+        state = connection.pragma("user_version")
+        if state not in (0, OPEN, CLOSED):
+            raise StoreCorrupt(f"{self.path}: expected a database that is open or closed, got user version {state}")
+        self._was_open = state == OPEN
         found = connection.pragma("integrity_check")
         if found != "ok":
             raise StoreCorrupt(f"{self.path}: expected a sound database, got {found}")
@@ -185,6 +202,7 @@ class Database:
             if self.created:
                 connection.pragma("application_id", APPLICATION_ID)
                 create_seals(connection)
+            connection.pragma("user_version", OPEN)
             return migrate(transaction, self._migrations, new=self.created)
 
         steps = self._transact(connection, make)
@@ -213,12 +231,13 @@ class Database:
         return result
 
     def _empty_log(self) -> None:
-        """Move what is in the log to the database, and leave an empty log behind, for certain."""
+        """Move what is in the log to the database, and leave a log behind that says "open" and nothing else."""
         connection = self._opened()
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         log = f"{DATABASE}-wal"
         if log in self._files.list_directory(self._directory):
             self._files.sync_file(f"{self._directory}/{log}")
+        connection.pragma("user_version", OPEN)
         self._in_log = 0
         self._suspect = False
 
@@ -243,6 +262,16 @@ class Database:
             raise StoreError(f"{self.path}: cannot {act}: {error}") from error
         except OSError as error:
             raise StoreError(f"{self.path}: cannot {act}: {error.strerror or error}") from error
+
+
+def _close(connection: apsw.Connection) -> None:
+    """Say that the database is closed, and close it in any case: SQLite then empties the log."""
+    try:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        connection.pragma("user_version", CLOSED)
+    finally:
+        connection.close()
 
 
 def _permit(transaction: Transaction, refuse_writes: Exception | None) -> None:

@@ -40,6 +40,12 @@ T = TypeVar("T")
 AHEAD_NS: Final = 60 * 10**9
 """How far above clock and old mark nonces go on when a raise of the mark may be missing: more than any block."""
 
+_CUT: Final = "the last transaction was not finished, or is no longer readable"
+_LOST: Final = (
+    "not closed, and its log is empty: it ended just as the log was emptied, or somebody else emptied it, and "
+    "what was written last is gone"
+)
+
 
 @attrs.frozen(kw_only=True)
 class Opened:
@@ -51,6 +57,9 @@ class Opened:
     """Versions by which it was brought up to date."""
     cut: bool
     """The last transaction may be missing; what that means was made good, as ``notes`` say."""
+    log_lost: bool
+    """Nobody closed the store, and its log is empty: everything since it was last emptied may be missing; also made
+    good."""
     notes: tuple[str, ...]
     """All of it in words, for whoever runs the engine; empty after a normal stop."""
 
@@ -247,9 +256,9 @@ def _look(database: Database, wall_ns: int) -> Opened:
         notes.append(f"{database.path}: made anew; nothing is known of nonces and fills of before")
     if database.migrated:
         notes.append(f"{database.path}: brought up to date by {database.migrated} versions")
-    cut = database.log_state is LogState.CUT
-    if cut:
-        notes.append(f"{database.path}: the last transaction was not finished, or is no longer readable")
+    cut, lost = database.log_state is LogState.CUT, database.log_lost
+    if cut or lost:
+        notes.append(f"{database.path}: {_LOST if lost else _CUT}")
 
         def make_good(transaction: Transaction) -> list[str]:
             add_connect(transaction, wall_ns)
@@ -258,4 +267,4 @@ def _look(database: Database, wall_ns: int) -> Opened:
         raised = database.run(make_good)
         notes += [f"nonces of key {key}: go on above the clock, for a mark may be missing" for key in raised]
         notes.append("attempts to connect: one more is counted, for one may be missing")
-    return Opened(created=database.created, migrated=database.migrated, cut=cut, notes=tuple(notes))
+    return Opened(created=database.created, migrated=database.migrated, cut=cut, log_lost=lost, notes=tuple(notes))

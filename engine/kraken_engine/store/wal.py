@@ -3,7 +3,8 @@
 SQLite ends its log at the first frame that does not fit, without a word. After a crash that is right: nobody was told
 that the transaction behind it had happened. After a byte has flipped in the log it is not. So whoever opens a store
 asks here first. The log is emptied at every checkpoint (and that is synced), so there are never old frames in it, and
-one transaction at most is on its way at any time: two unreadable ones mean that something was lost.
+one transaction at most is on its way at any time: two unreadable ones mean that something was lost. That the log itself
+was emptied by somebody else shows elsewhere: :mod:`~kraken_engine.store.connection` never leaves it empty.
 
 The format is the one SQLite documents ("WAL-mode File Format"). Knows nothing of the store.
 """
@@ -25,8 +26,10 @@ _VERSION: Final = 3007000
 class LogState(enum.Enum):
     """What is to be thought of a log."""
 
+    EMPTY = "empty"
+    """No transaction is in it, and nothing else."""
     WHOLE = "whole"
-    """Every byte belongs to a finished transaction, or there is none."""
+    """Every byte belongs to a finished transaction."""
     CUT = "cut"
     """The last transaction is unfinished, or no longer readable: nothing tells which."""
     BROKEN = "broken"
@@ -36,9 +39,9 @@ class LogState(enum.Enum):
 def inspect_log(log: bytes) -> LogState:
     """Return the state of a write-ahead log that nobody has open."""
     if not log:
-        return LogState.WHOLE
+        return LogState.EMPTY
     if len(log) <= _HEADER:
-        return LogState.CUT if _header(log) is None else LogState.WHOLE
+        return LogState.CUT if _header(log) is None else LogState.EMPTY
     header = _header(log)
     if header is None:
         return LogState.BROKEN  # the header is synced before the first frame is written

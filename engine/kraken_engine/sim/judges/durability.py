@@ -49,15 +49,17 @@ class DurabilityJudge:
     _kept: int = attrs.field(default=0, init=False)
     """How many of them were tried when the last acknowledged one was: that one, or a later one, has to be found."""
     _cut: bool = attrs.field(default=False, init=False)
-    """Whether the store of the present life said that its last transaction may be missing."""
+    """Whether the store of the present life said that its last transaction may be missing ..."""
+    _log_lost: bool = attrs.field(default=False, init=False)
+    """... or all of its log."""
 
     # -- lives
 
     def opened(self, opened: Opened) -> None:
         """A store was opened."""
         self.trouble = None
-        self._cut = opened.cut
-        if (opened.created or opened.cut) and not opened.notes:
+        self._cut, self._log_lost = opened.cut, opened.log_lost
+        if (opened.created or opened.cut or opened.log_lost) and not opened.notes:
             self._fail("I-33", f"expected words about what may be missing, got none: {opened}")
         if not opened.created:
             return
@@ -82,7 +84,7 @@ class DurabilityJudge:
     def found(self, fingerprint: str, mark: int) -> None:
         """A life begins with this mark."""
         before = self._marks.get(fingerprint, 0)
-        if mark < before and not self._cut:
+        if mark < before and not (self._cut or self._log_lost):
             self._fail("I-18", f"expected a mark of {before} or more, got {mark}, and no word about it")
         self._marks[fingerprint] = mark
         self._highest = max(self._highest, mark)
@@ -110,7 +112,7 @@ class DurabilityJudge:
         got = {entry.number: entry.body for entry in entries}
         first, last = min(got, default=1), max(got, default=0)
         lost = [number for number in self._diary if number > last]
-        if len(lost) > int(self._cut):
+        if len(lost) > int(self._cut) and not (self._log_lost and self.damaged):
             self._fail("I-33", f"expected entry {max(lost)} of the diary, which was acknowledged, got {last} of them")
         for number, body in self._diary.items():
             if first <= number <= last and got.get(number) != body:
