@@ -32,7 +32,7 @@ FACT_SHEET = {
     "R": [
         "EAPI:Invalid nonce", "EAPI:Rate limit exceeded", "EAuth:Rate limit exceeded", "EAuth:Too many requests",
         "ESession:Invalid session", "EGeneral:Too many requests", "EService: Throttled: 1700000000",
-        "EService:Deadline elapsed", "EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded",
+        "EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded",
         "EEarnings:Busy", "Exceeded msg rate",
     ],
     "R?": [
@@ -45,6 +45,7 @@ FACT_SHEET = {
         "EOrder:Scheduled orders limit exceeded", "EOrder:Positions limit exceeded",
     ],
     "F": [
+        "EService:Deadline elapsed",  # there R, for an order made anew: the same again has a deadline that is over
         "EAPI:Feature disabled", "EAPI:Bad request", "EGeneral:Invalid arguments",
         "EGeneral:Invalid arguments:ordertype", "EGeneral:Invalid arguments:price",
         "EGeneral:Invalid arguments:volume minimum not met", "EGeneral:Invalid arguments:cl_ord_id",

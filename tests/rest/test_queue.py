@@ -415,6 +415,18 @@ async def test_an_order_without_an_answer_may_live_and_is_not_sent_again(autojum
     assert venue.names().count("AddOrder") == 1
 
 
+async def test_an_order_that_came_too_late_is_refused_for_good_and_not_sent_again(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    async with rest_of(venue, ORDERS) as rest:
+        venue.script["AddOrder"] = [["EService:Deadline elapsed"]]
+        with pytest.raises(OrderRefused) as raised:
+            await rest.private.add_order("BTC/USD", "buy", "limit", "1", price="1", deadline="2026-11-22T00:00:02.000Z")
+        assert not raised.value.maybe_executed
+        assert not raised.value.retryable
+        await rest.private.balance()  # the venue works: no breaker hears of it
+    assert venue.names().count("AddOrder") == 1
+
+
 async def test_an_order_that_certainly_does_not_live_is_sent_again(autojump_clock: MockClock) -> None:
     venue = TinyVenue()
     async with rest_of(venue, ORDERS) as rest:

@@ -148,8 +148,9 @@ VENUE_ERRORS: Mapping[str, ErrorRule] = MappingProxyType(
         "EService:Market in cancel_only mode": _MODE,
         "EService:Market in post_only mode": _MODE,
         "EService:Market in limit_only mode": _MODE,
-        # The engine saw it too late and says so: it works, and nothing was executed.
-        "EService:Deadline elapsed": ErrorRule(retry=_R, error=OrderRefused),
+        # The engine saw it too late and says so: it works, and nothing was executed. The same again has the same
+        # deadline: another order, with another one, is for whoever made this one.
+        "EService:Deadline elapsed": _REFUSED,
         "EQuery": _INVALID,
         "EQuery:Unknown asset pair": _INVALID,
         "EQuery:Unknown asset": _INVALID,
