@@ -6,8 +6,10 @@ every frame this closely would cost ten times as much. Knows the shape of messag
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from msgspec import inspect
@@ -25,15 +27,18 @@ _MAX_SAMPLE_BYTES = 65_536
 """Longer frames are not looked at: a close look at a whole instrument snapshot would hold up the line."""
 
 
-def known_fields(union: Any) -> dict[str, Fields]:
+@functools.cache  # every connection has a decoder of its own, and the types are the same
+def known_fields(union: Any) -> Mapping[str, Fields]:
     """Return the fields of every message of a union of Structs tagged by ``channel``, by tag."""
     found = inspect.type_info(union)
     kinds = found.types if isinstance(found, inspect.UnionType) else (found,)
-    return {
-        str(kind.tag): {"channel": None, **(_below(kind) or {})}
-        for kind in kinds
-        if isinstance(kind, inspect.StructType)
-    }
+    return MappingProxyType(
+        {
+            str(kind.tag): {"channel": None, **(_below(kind) or {})}
+            for kind in kinds
+            if isinstance(kind, inspect.StructType)
+        }
+    )
 
 
 class FieldSampler:
