@@ -239,16 +239,17 @@ def _collected() -> Generator[list[str]]:
             what = event.exc_value if event.exc_value is not None else event.exc_type
             unraisable.append(f"{what!r} in {event.object!r}")
 
-    stays = gc.get_freeze_count() > 0
-    if gc.get_freeze_count() > GROWTH * _SET_ASIDE[0]:
+    set_aside = gc.get_freeze_count()  # counts them one by one: not more than once a run
+    stays = set_aside > 0
+    search = not stays or set_aside > GROWTH * _SET_ASIDE[0]
+    if search:
         gc.unfreeze()
     gc.collect()  # what the run before this one left in cycles is not to be set aside with the rest
     hook, enabled = sys.unraisablehook, gc.isenabled()
     sys.unraisablehook = note
     gc.disable()
-    searched = gc.get_freeze_count() == 0
     gc.freeze()
-    if searched:
+    if search:
         _SET_ASIDE[0] = gc.get_freeze_count()
     try:
         yield unraisable
