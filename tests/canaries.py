@@ -30,6 +30,7 @@ from kraken_engine.venue.core.accounts.settings import TEST_KEY, TEST_SECRET
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_SIGHTINGS = 50
+MAX_WAITING_CHARACTERS = 1024 * 1024
 KEY_PAIRS = 12
 
 
@@ -92,14 +93,20 @@ class Watch:
     """Times that canaries were handed to a test."""
 
     def look(self, kind: str, where: str, text: str | bytes) -> None:
-        self.searched[kind] = self.searched.get(kind, 0) + 1
+        self.count(kind, 1)
+        self.find(kind, where, text)
+
+    def count(self, kind: str, looked_at: int) -> None:
+        self.searched[kind] = self.searched.get(kind, 0) + looked_at
+
+    def find(self, kind: str, where: str, text: str | bytes) -> None:
         if len(self.found) < MAX_SIGHTINGS:
             self.found += [f"{name} in {kind} of {where}" for name in sorted(sightings(text))]
 
     def add(self, other: dict[str, Any]) -> None:
         """Take over what another process saw."""
         for kind, count in other["searched"].items():
-            self.searched[kind] = self.searched.get(kind, 0) + count
+            self.count(kind, count)
         self.found += other["found"]
         self.used += other["used"]
 
@@ -110,17 +117,32 @@ class Watch:
 
 
 class _Records(logging.Handler):
-    """Sees every record of every logger."""
+    """Sees every record of every logger, and searches many at once: each search is for hundreds of forms."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(logging.DEBUG)
         self._watch = watch
         self._formatter = logging.Formatter("%(name)s %(message)s")
+        self._waiting: list[tuple[str, str]] = []
+        self._length = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         extra = {name: value for name, value in vars(record).items() if name not in _USUAL}
         text = f"{self._formatter.format(record)} {record.args!r} {extra!r}"
-        self._watch.look("log records", f"{record.name}:{record.lineno}", text)
+        self._waiting.append((f"{record.name}:{record.lineno}", text))
+        self._length += len(text)
+        if self._length > MAX_WAITING_CHARACTERS:
+            self.search()
+
+    def search(self) -> None:
+        """Search what has come since the last search; where something is in it, record by record."""
+        waiting, self._waiting, self._length = self._waiting, [], 0
+        if not waiting:
+            return
+        self._watch.count("log records", len(waiting))
+        if sightings("\n".join(text for _, text in waiting)):
+            for where, text in waiting:
+                self._watch.find("log records", where, text)
 
 
 _USUAL = frozenset(vars(logging.makeLogRecord({})))
@@ -145,6 +167,7 @@ def pytest_warning_recorded(warning_message: Any, nodeid: str) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report: Any = yield
+    _RECORDS.search()
     for name, content in report.sections:
         _WATCH.look("captured outputs", f"{item.nodeid} ({name})", content)
     if call.excinfo is not None and not isinstance(call.excinfo.value, pytest.skip.Exception):
@@ -153,6 +176,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    _RECORDS.search()
     factory = getattr(session.config, "_tmp_path_factory", None)
     base: Path | None = getattr(factory, "_basetemp", None)
     if base is not None and not session.config.pluginmanager.hasplugin("dsession"):  # else each process has its own
