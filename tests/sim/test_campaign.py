@@ -150,9 +150,9 @@ def test_the_command_tells_a_failure_so_that_it_can_be_replayed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr("kraken_engine.state.arbitration.Arbiter._tell_stale", lambda *_, **__: None)
-    assert run(["sim", "--seeds", "1:2", "--minutes", "2"]) == 1
+    assert run(["sim", "--seeds", "11:12", "--minutes", "1"]) == 1
     told = capsys.readouterr().out
-    for words in ("VIOLATION I-6", "commit: ", "options: --minutes 2 --profile mixed", "last events:", "--replay 1 "):
+    for words in ("VIOLATION I-6", "commit: ", "options: --minutes 1 --profile mixed", "last events:", "--replay 11 "):
         assert words in told
     plan = told[told.index('{"seed"') : told.index("]}") + 2]
     (tmp_path / "plan.json").write_text(plan)

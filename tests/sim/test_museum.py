@@ -6,6 +6,7 @@ Numbers are those of the collection the project started from; the lines about or
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -41,6 +42,7 @@ from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.network import Dialing
 from kraken_engine.sim.world import WorldSettings, open_world
 
+FULL = os.environ.get("KRAKEN_SIM_FULL") == "1"
 SEEDS = pytest.mark.parametrize("seed", [1, 2])
 
 
@@ -403,16 +405,19 @@ def test_museum_17_no_way_a_handshake_can_fail_escapes_the_supervisor(seed: int)
     run_in_world(scenario, seed=seed)
 
 
-def test_museum_18_a_connection_that_flaps_every_five_seconds_for_an_hour_stays_within_its_budget() -> None:
-    """At most 100 attempts in any ten minutes and one a second; no resource is left behind by any of them."""
+def test_museum_18_a_connection_that_flaps_every_five_seconds_for_as_long_as_you_like_stays_within_its_budget() -> None:
+    """At most 100 attempts in any ten minutes and one a second; no resource is left behind by any of them.
+
+    ``KRAKEN_SIM_FULL=1`` plays an hour of it, the usual run as long as it takes to see two budgets spent.
+    """
 
     async def scenario(scene: Scene) -> None:
         start = scene.now
-        for _ in range(720):
+        for _ in range(720 if FULL else 300):
             scene.world.network.reset(scene.world.venue_address)
             await trio.sleep(5)
         dials = scene.recorder.dials(start)
-        assert len(dials) >= 300
+        assert len(dials) >= (300 if FULL else 150)
         for first, last in zip(dials, dials[100:], strict=False):
             assert last - first > 600.0
         assert len(scene.world.network.open_streams("client")) <= 1

@@ -416,7 +416,7 @@ def _echo_run(
     return run(seed, main, horizon_s=10_000, real_limit_s=30)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(messages, steps, st.sampled_from(["live", "reset", "limit"]), st.integers(0, 3))
 @example([0, 1, 1001], [("up", Conditions(latency_s=0.5), 0.125)], "limit", 0)  # an end sent right behind the cut
 def test_exactly_the_sent_bytes_arrive_in_order_unless_the_connection_dies(
