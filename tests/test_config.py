@@ -87,26 +87,24 @@ def test_liveness_marks_before_it_replaces() -> None:
 
 
 @pytest.mark.parametrize(("cls", "name"), FIELDS)
-@pytest.mark.parametrize(
-    "value", [object(), b"5", "", "\x00\x1b", [], {5: "x"}, 1j, 10**5000], ids=lambda value: type(value).__name__
-)
-def test_a_value_of_another_type_is_refused_by_name(cls: type[Any], name: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=f"^{name}: expected .*, got "):
-        cls(**{name: value})
+def test_a_value_of_another_type_is_refused_by_name(cls: type[Any], name: str) -> None:
+    for value in (object(), b"5", "", "\x00\x1b", [], {5: "x"}, 1j, 10**5000):
+        with pytest.raises(ConfigError, match=f"^{name}: expected .*, got "):
+            cls(**{name: value})
 
 
 @pytest.mark.parametrize(("cls", "name"), WHOLE)
-@pytest.mark.parametrize("value", [0.5, 2.0, "5", True, None, 2**64, float("inf")])
-def test_a_count_is_a_whole_number(cls: type[Any], name: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=f"^{name}: expected a whole number from .* to .*, got "):
-        cls(**{name: value})
+def test_a_count_is_a_whole_number(cls: type[Any], name: str) -> None:
+    for value in (0.5, 2.0, "5", True, None, 2**64, float("inf")):
+        with pytest.raises(ConfigError, match=f"^{name}: expected a whole number from .* to .*, got "):
+            cls(**{name: value})
 
 
 @pytest.mark.parametrize(("cls", "name"), REAL)
-@pytest.mark.parametrize("value", ["5", True, None, float("inf"), float("-inf"), 10**400])
-def test_a_duration_or_rate_is_a_finite_number(cls: type[Any], name: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=f"^{name}: expected a .*number.*, got "):
-        cls(**{name: value})
+def test_a_duration_or_rate_is_a_finite_number(cls: type[Any], name: str) -> None:
+    for value in ("5", True, None, float("inf"), float("-inf"), 10**400):
+        with pytest.raises(ConfigError, match=f"^{name}: expected a .*number.*, got "):
+            cls(**{name: value})
 
 
 @pytest.mark.parametrize(("cls", "name"), [(cls, name) for cls, name in REAL if name != "rate_limit_buffer"])
