@@ -223,6 +223,21 @@ def test_the_gravest_of_a_group_decides_and_all_are_counted() -> None:
     }
 
 
+@pytest.mark.parametrize("words", [words for words, sort in SPECIAL_WORDS.items() if sort is ActivateCircuitBreaker])
+def test_a_rate_limit_stops_rest_calls_of_whoever_was_told_of_it_but_not_for_the_haste_of_a_public_line(
+    words: str,
+) -> None:
+    desk = ErrorDesk()
+    told_by: dict[Where, type[Command]] = {
+        Where(operation="Ticker"): ActivateCircuitBreaker,
+        Where(operation="Balance", account="main"): ActivateCircuitBreaker,
+        Where(line="private main", account="main", channel="executions"): ActivateCircuitBreaker,
+        Where(line="market A", channel="book", symbol="A/B"): LogAndContinue,
+    }
+    assert {where: type(desk.decide(words, where)) for where in told_by} == told_by
+    assert desk.counts[ErrorKind.REST_RATE_LIMIT] == len(told_by)
+
+
 def test_the_names_of_unknown_errors_are_bounded() -> None:
     desk = ErrorDesk()
     for n in range(1000):

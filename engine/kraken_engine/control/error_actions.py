@@ -20,7 +20,11 @@ is in neither is *unknown*: counted under its name, told, and survived.
 
 Nothing here acts; a command is a value. Usually whoever noticed the error owns the matter and obeys what
 :meth:`ErrorDesk.decide` returns; where somebody else does, :meth:`ErrorDesk.deliver` hands it to who said so with
-:meth:`ErrorDesk.own`: a rate limit that a line hears of stops the REST calls of the same account.
+:meth:`ErrorDesk.own`: a rate limit that a private line hears of stops the REST calls of the same key.
+
+One that a public line hears of stops nothing but that line's own haste, which its subscriptions see to. The venue
+limits messages of a connection, and REST calls of an address; neither is evidence of the other, and a breaker that
+opened for it would take away the backup just when the lines have trouble.
 """
 
 from __future__ import annotations
@@ -307,6 +311,8 @@ class ErrorDesk:
     def _command(self, error: Exception | str, kind: ErrorKind, where: Where, *, known: bool) -> Command:
         why = shown(error if isinstance(error, str) else str(error) or type(error).__name__)
         match kind:
+            case ErrorKind.REST_RATE_LIMIT if where.operation is None and where.account is None:
+                return LogAndContinue(where=where, why=why)
             case ErrorKind.REST_RATE_LIMIT:
                 pause_s = _rule(error).pause_s if isinstance(error, str) else getattr(error, "retry_after_s", 0.0)
                 return ActivateCircuitBreaker(where=where, why=why, pause_s=pause_s)
