@@ -111,6 +111,7 @@ def test_a_candle_has_the_envelopes_time() -> None:
         (b'"close":83744.3', b'"close":null', "$.data[0].close"),
         (b'"vwap":83736.4', b'"vwap":"83736.4"', "$.data[0].vwap"),
         (b'"volume":0.21155628', b'"volume":1e31', "$.data[0].volume"),
+        (b"T17:48:00", b"T17:50:00", "$.data[0].interval_begin"),
     ],
 )
 def test_a_candle_that_makes_no_sense_is_rejected_alone(old: bytes, new: bytes, path: str) -> None:

@@ -24,6 +24,7 @@ Reject = Callable[[DecodeError], None]
 
 _Data = TypeVar("_Data")
 _Event = TypeVar("_Event")
+_SECONDS = len("2026-01-01T00:00:00")
 _SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 _TICKER_NUMBERS = (
     "bid", "bid_qty", "ask", "ask_qty", "last", "volume", "vwap", "low", "high", "change", "change_pct",
@@ -53,7 +54,8 @@ def candles(message: OhlcMessage, *, received_s: float, reject: Reject) -> list[
     """Return the candles of ``message`` in its order.
 
     ``low`` must be the least of the four prices and ``high`` the greatest. The venue's time of each is that of the
-    envelope: an element's own ``timestamp`` is the end of its interval. Arguments as for :func:`ticker_updates`.
+    envelope: an element's own ``timestamp`` is the end of its interval. A candle that begins later than that is none,
+    and would have all true ones taken for outdated. Arguments as for :func:`ticker_updates`.
     """
     return _each(message.data, lambda data, path: _candle(data, path, message.timestamp, received_s), reject)
 
@@ -107,6 +109,8 @@ def _candle(data: OhlcData, path: str, venue_time: str | None, received_s: float
     low, opened, closed, high = prices
     if low != min(prices) or high != max(prices):
         raise DecodeError(path, "low <= open, close <= high", ", ".join(map(str, prices)))
+    if venue_time is not None and data.interval_begin[:_SECONDS] > venue_time[:_SECONDS]:
+        raise DecodeError(f"{path}.interval_begin", f"{venue_time}, the message's time, or before", data.interval_begin)
     return Candle(
         symbol=data.symbol,
         source=Source.WEBSOCKET_V2,
