@@ -179,6 +179,16 @@ def test_a_restored_trade_is_not_the_current_one_of_a_stream_that_became_live_wi
 
 
 @pytest.mark.parametrize("warm", [False, True])
+async def test_who_comes_to_a_stream_that_is_live_without_a_trade_is_told_so_and_since_when(warm: bool) -> None:
+    publisher, feed, _ = make()
+    if warm:
+        restored_trade(publisher)
+    publisher.publish(TRADES.key, Live(at_s=1.0, channel="trade", symbol="A/B"))
+    async with feed.subscribe(TRADES) as late:
+        assert await drain(publisher, late) == [Live(at_s=1.0, channel="trade", symbol="A/B")]
+
+
+@pytest.mark.parametrize("warm", [False, True])
 async def test_a_late_stream_without_a_trade_of_this_life_is_live_again_without_one(warm: bool) -> None:
     publisher, feed, _ = make()
     if warm:

@@ -93,7 +93,7 @@ def kept_as_live(self: Publisher, key: StreamKey, event: MarketEvent, stale: Sta
 def greeted_with(self: Publisher, key: StreamKey, event: MarketEvent, stale: Stale) -> None:
     """A reader who comes first is told what was restored, as if it were current."""
     kept_as_live(self, key, event, stale)
-    self.freshness._live[key] = None
+    self.freshness._live[key] = 0.0
 
 
 def digest_not_checked(data: bytes) -> tuple[int, bytes]:

@@ -22,7 +22,6 @@ from kraken_engine.normalise.events import (
     MarketEvent,
     Notice,
     Refused,
-    Trade,
 )
 from kraken_engine.state.freshness import Freshness, StreamKey
 from kraken_engine.state.gate import Gate
@@ -174,16 +173,16 @@ class Publisher:
         if key[0] in ACCOUNT_STREAMS:
             self._greet(subscription, key)
             return
-        stale = self.freshness.stale(key)
+        stale, live_s = self.freshness.stale(key), self.freshness.live_since(key)
         value = self._gate.latest.get(key)
         refused = self._refused.get(key)
         if stale is not None:
             subscription.offer(key, stale)
         elif refused is not None:
             subscription.offer(key, refused)
-        elif isinstance(value, Trade):  # each trade once: the last one is history to who comes now
-            subscription.offer(key, Live(at_s=value.received_s, channel="trade", symbol=value.symbol))
-        elif value is not None and self.freshness.is_live(key):
+        elif live_s is not None and key[0] == "trade":  # each trade once: the last one is history to who comes now
+            subscription.offer(key, Live(at_s=live_s, channel="trade", symbol=str(key[1])))
+        elif live_s is not None and value is not None:
             subscription.offer(key, value)
         if self._closed:
             subscription.end()

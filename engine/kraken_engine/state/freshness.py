@@ -37,7 +37,8 @@ class Freshness:
     """Filters the events of every stream and adds the notices that keep readers honest."""
 
     _stale: dict[StreamKey, _Staleness] = attrs.field(factory=dict[StreamKey, _Staleness], init=False)
-    _live: dict[StreamKey, None] = attrs.field(factory=dict[StreamKey, None], init=False)
+    _live: dict[StreamKey, float] = attrs.field(factory=dict[StreamKey, float], init=False)
+    """Since when streams have been live."""
     _held: dict[StreamKey, str] = attrs.field(factory=dict[StreamKey, str], init=False)
     """Streams whose values come late, and how that is said."""
 
@@ -113,7 +114,7 @@ class Freshness:
         if key in self._stale:
             to._stale[key] = attrs.evolve(self._stale[key])
         if key in self._live:
-            to._live[key] = None
+            to._live[key] = self._live[key]
         if key in self._held:
             to._held[key] = self._held[key]
 
@@ -142,6 +143,10 @@ class Freshness:
         """Return whether the last value of ``key`` is current."""
         return key in self._live
 
+    def live_since(self, key: StreamKey) -> float | None:
+        """Return since when ``key`` has been live without a break (monotonic); None: it is not."""
+        return self._live.get(key)
+
     def _withhold(self, key: StreamKey, now: float) -> Iterable[Event]:
         """Note that a held stream is whole, and how a loss before that ended."""
         told = list(self._mark(key, _stale(key, self._held[key], now), lost=False))
@@ -166,7 +171,7 @@ class Freshness:
     def _revive(self, key: StreamKey, now: float) -> Iterable[Event]:
         if key in self._live:
             return ()
-        self._live[key] = None
+        self._live[key] = now
         staleness = self._stale.pop(key, None)
         channel, symbol = str(key[0]), str(key[1]) if len(key) > 1 else ""
         live = Live(at_s=now, channel=channel, symbol=symbol)
