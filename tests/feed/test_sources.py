@@ -302,6 +302,44 @@ def test_trades_from_before_anybody_listened_are_history() -> None:
     assert desk.take(TRADES) == [SourceChanged, Live, trade(10, 8.0, source=REST)]
 
 
+def later(n: int, second: int, *, source: Source = WS) -> Trade:
+    return attrs.evolve(trade(n, float(second), source=source), venue_time=f"2026-01-01T00:00:{second:02}Z")
+
+
+def test_trades_that_are_numbered_anew_are_told_whatever_their_source_after_stale() -> None:
+    desk = diverted(TRADES, later(900, 1), later(901, 7, source=REST))
+    assert desk.rest(TRADES, later(1, 9, source=REST), asked=9.5, at=10.0)
+    assert desk.take(TRADES) == [Stale, Gap, Live, later(1, 9, source=REST)]
+    for n in (1, 2):
+        desk.sources.publish(TRADES, later(n, 8 + n))
+    assert desk.sources.restore(TRADES, "well again")
+    assert desk.take(TRADES) == [SourceChanged, later(2, 10)]
+    desk.sources.publish(TRADES, Stale("trade", "A/B", "trade ids went back from 2 to 1", since_s=10.0))
+    desk.sources.publish(TRADES, later(1, 20))
+    assert desk.take(TRADES) == [Stale, Gap, Live, later(1, 20)], "once, whoever notices"
+
+
+def test_what_the_lines_say_of_two_numberings_while_the_backup_speaks_is_told_in_their_order() -> None:
+    desk = diverted(TRADES, later(900, 1), later(901, 7, source=REST))
+    for one in (later(902, 8), later(903, 9), later(1, 20), later(2, 21)):
+        desk.sources.publish(TRADES, one)
+    assert desk.sources.restore(TRADES, "well again")
+    assert desk.take(TRADES) == [
+        SourceChanged, later(902, 8), later(903, 9), Stale, Gap, Live, later(1, 20), later(2, 21),
+    ]  # fmt: skip
+
+
+def test_trades_since_the_end_of_an_earlier_process_are_history_too() -> None:
+    desk = Desk()
+    old = attrs.evolve(trade(7), integrity=Integrity.RESYNCING)
+    desk.publisher.restore(TRADES, old, Stale("trade", "A/B", "restored", since_s=0.0))
+    desk.sources.call(TRADES, "no data yet")
+    assert desk.rest(TRADES, *(trade(n, source=REST) for n in range(3, 20)), asked=1.0, at=1.5)
+    assert desk.take(TRADES) == [Gap, SourceChanged, Live]
+    assert desk.rest(TRADES, trade(20, source=REST), asked=2.0, at=2.5)
+    assert desk.take(TRADES) == [trade(20, source=REST)]
+
+
 def test_candles_never_go_back_to_an_earlier_state_whatever_their_source() -> None:
     desk = diverted(CANDLES, candle(5, 3), candle(5, 7, 7.0, source=REST))
     desk.sources.publish(CANDLES, candle(5, 6, 8.0))

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kraken_engine.errors import Stale
 from kraken_engine.feed.publisher import Publisher
-from kraken_engine.model import Instrument, Integrity, Source, VenueMode
+from kraken_engine.model import Instrument, Integrity, Side, Source, VenueMode
 from kraken_engine.normalise.book_view import BookUpdate, BookView
 from kraken_engine.normalise.events import (
     Candle,
@@ -22,6 +22,7 @@ from kraken_engine.normalise.events import (
     MarketEvent,
     Refused,
     Resync,
+    Trade,
     VenueStatus,
 )
 from kraken_engine.state.arbitration import CROSSED_S, UNSETTLED_S, Arbiter
@@ -32,6 +33,13 @@ from kraken_engine.state.member import Member
 
 KEY: StreamKey = ("book", "A/B")
 HEALTH: StreamKey = ("health",)
+
+
+def trade(n: int, at: float) -> Trade:
+    return Trade(
+        symbol="A/B", source=Source.WEBSOCKET_V2, received_s=at, venue_time=None, integrity=Integrity.UNVERIFIED,
+        side=Side.BUY, price=Decimal(1), qty=Decimal(1), order_type="limit", trade_id=n,
+    )  # fmt: skip
 
 
 @attrs.define
@@ -235,6 +243,27 @@ def test_a_state_that_may_be_older_waits_for_the_line_that_showed_the_last_one()
     assert heard.of()[-1] == ("2Z", 12)
     heard.arbiter.tick(now=2.1 + UNSETTLED_S)
     assert heard.of()[-1] == ("2Z", 99), "the other line lacks it"
+
+
+def test_readers_are_told_before_trades_that_are_numbered_anew_however_well_the_lines_are() -> None:
+    """Even where the line that brings the first one was not trusted until then: after a reconnect, say."""
+    key: StreamKey = ("trade", "A/B")
+    for was_down in (False, True):
+        heard = Heard()
+        a, b = heard.line("a", key), heard.line("b", key)
+        for member in (a, b):
+            member.publish(key, Live(at_s=1.0, channel="trade", symbol="A/B"))
+        b.publish(key, trade(900, 2.0))
+        if was_down:
+            a.lose(key, "reconnecting", now=3.0)
+        a.publish(key, trade(1, 5.0))
+        b.publish(key, trade(2, 6.0))
+        told = [event for where, event in heard.told if where == key]
+        assert [type(event).__name__ for event in told] == ["Live", "Trade", "Stale", "Gap", "Live", "Trade", "Trade"]
+        gap = told[3]
+        assert isinstance(gap, Gap)
+        assert (gap.start_s, gap.end_s) == (2.0, 5.0)
+        assert gap.reason == "trade ids went back from 900 to 1: what came between is not known"
 
 
 @attrs.define

@@ -13,9 +13,10 @@ from kraken_engine.normalise.events import Event, Trade, TradeGap
 from kraken_engine.state.trades import TRADE_PATIENCE_S, MergedTrades, SharedTrades
 
 
-def trade(n: int) -> Trade:
+def trade(n: int, second: int | None = None) -> Trade:
+    time = None if second is None else f"2026-01-01T00:00:{second:02}Z"
     return Trade(
-        symbol="A/B", source=Source.WEBSOCKET_V2, received_s=0.0, venue_time=None, integrity=Integrity.UNVERIFIED,
+        symbol="A/B", source=Source.WEBSOCKET_V2, received_s=0.0, venue_time=time, integrity=Integrity.UNVERIFIED,
         side=Side.BUY, price=Decimal(1), qty=Decimal(1), order_type="limit", trade_id=n,
     )  # fmt: skip
 
@@ -138,3 +139,29 @@ def test_what_at_least_one_of_two_lines_brings_within_patience_is_never_missing(
     told += ids(merged.receive("a", trade(len(fates) + 1), now=0.0))
     told += ids(merged.receive("b", trade(len(fates) + 1), now=0.0))
     assert told == list(range(len(fates) + 2)), last
+
+
+def test_a_new_numbering_begins_with_whichever_line_brings_it_and_the_old_one_is_over() -> None:
+    merged, told = MergedTrades("A/B"), []
+    for line, n, second in (
+        ("a", 900, 1), ("b", 900, 1), ("a", 901, 2), ("a", 1, 9), ("b", 901, 2), ("b", 1, 9), ("b", 2, 9), ("a", 2, 9),
+        ("a", 3, 9),
+    ):  # fmt: skip
+        told += ids(merged.receive(line, trade(n, second), now=0.0))
+    assert told == [900, 901, 1, 2, 3]
+    assert merged.reached("a") == 3
+
+
+def test_what_waits_for_another_line_is_told_before_a_new_numbering_begins() -> None:
+    merged, told = MergedTrades("A/B"), []
+    for line, n, second in (("a", 5, 1), ("b", 5, 1), ("a", 8, 2), ("a", 1, 9)):
+        told += ids(merged.receive(line, trade(n, second), now=0.0))
+    assert told == [5, (6, 7), 8, 1]
+    assert merged.next_due is None
+
+
+def test_a_line_that_had_come_far_before_a_new_numbering_is_behind_until_it_brings_that() -> None:
+    merged = MergedTrades("A/B")
+    for line, n, second in (("a", 900, 1), ("b", 900, 1), ("a", 1, 9)):
+        merged.receive(line, trade(n, second), now=0.0)
+    assert (merged.reached("a"), merged.reached("b")) == (1, 0)

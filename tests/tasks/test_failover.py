@@ -281,6 +281,34 @@ def test_every_book_the_budget_reaches_is_there_within_the_deadline_those_with_o
     in_scene(play, settings, books=6)
 
 
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_trade_with_an_id_that_is_none_does_not_silence_the_stream(lines: int) -> None:
+    settings = attrs.evolve(SETTINGS, config=Config(pool=PoolSettings(max_connections=lines)))
+
+    async def play(scene: Scene) -> None:
+        symbol = scene.world.exchange.symbols[0]
+        last = scene.values(Trade)[-1][1]
+        forged = (
+            f'{{"channel":"trade","type":"update","data":[{{"symbol":"{symbol}","side":"buy","price":{last.price},'
+            f'"qty":1.0,"ord_type":"limit","trade_id":900000000000,"timestamp":"{last.venue_time}"}}]}}'
+        )
+        begin = scene.now()
+        scene.world.exchange.faults.send_text(forged.encode(), now=begin)
+        await trio.sleep(30)
+        told = [event for at, event in scene.told if at >= begin and getattr(event, "channel", "trade") == "trade"]
+        told = [event for event in told if not isinstance(event, (TickerUpdate, BookUpdate, Candle))]
+        names = [type(event).__name__ for event in told]
+        forged_at = next(at for at, event in enumerate(told) if getattr(event, "trade_id", 0) == 900_000_000_000)
+        assert names[forged_at - 1] == "TradeGap"
+        assert names[forged_at + 1 : forged_at + 5] == ["Stale", "Gap", "Live", "Trade"]
+        ids = [event.trade_id for event in told[forged_at + 1 :] if isinstance(event, Trade)]
+        assert ids == [*range(ids[0], ids[0] + len(ids))]
+        assert ids[0] <= last.trade_id + 20, "those of the first second after it are all that is missing"
+        assert len(ids) > 20
+
+    in_scene(play, settings)
+
+
 def test_what_the_budget_does_not_reach_says_so() -> None:
     settings = attrs.evolve(SETTINGS, symbols=12)
 

@@ -25,7 +25,7 @@ import attrs
 
 from kraken_engine.errors import Stale
 from kraken_engine.feed.publisher import Publisher
-from kraken_engine.model import Source
+from kraken_engine.model import Integrity, Source
 from kraken_engine.normalise.events import (
     Candle,
     Event,
@@ -274,11 +274,6 @@ class Sources:
         """Return whether readers of ``key`` get the backup's values."""
         return key in self._diverted
 
-    def last_trade_id(self, key: StreamKey) -> int | None:
-        """Return the id of the last trade of ``key`` that was shown, if one was."""
-        latest = self._publisher.latest(key)
-        return latest.trade_id if isinstance(latest, Trade) else None
-
     # -- helpers
 
     def _pass(self, key: StreamKey, event: Event) -> None:
@@ -296,6 +291,7 @@ class Sources:
         if isinstance(event, MarketEvent):
             diverted.newest = event
             if isinstance(event, Trade):
+                diverted.aside.pop(event.trade_id, None)  # of an older numbering
                 diverted.aside[event.trade_id] = event
             elif isinstance(event, Candle):
                 diverted.aside[event.interval_begin] = event
@@ -336,7 +332,7 @@ class Sources:
         if why is None or not self._lines.is_live(key):
             return
         if key[0] == "trade":
-            values = [diverted.aside[trade_id] for trade_id in sorted(diverted.aside, key=int)]
+            values = list(diverted.aside.values())
         elif newest is None or newest.received_s <= diverted.shown_s:
             return
         else:
@@ -369,10 +365,9 @@ class Sources:
         """Return what of ``values`` readers have not been told, from now on whatever its source."""
         latest = self._publisher.latest(key)
         if key[0] == "trade" and key not in self._trades:
-            sequence = self._trades[key] = TradeSequence(str(key[1]))
-            if isinstance(latest, Trade):
-                sequence.last_id = latest.trade_id
-            elif values:  # trades from before anybody listened are history
+            shown = latest if isinstance(latest, Trade) and latest.integrity is not Integrity.RESYNCING else None
+            self._trades[key] = TradeSequence(str(key[1]), shown)
+            if shown is None and values:  # trades from before anybody listened are history
                 self._filtered(key, values[-1])
         elif key[0] == "ohlc" and key not in self._candles:
             floor = self._candles[key] = _Floor()
@@ -387,7 +382,8 @@ class Sources:
             if sequence is None:
                 return (event,)
             # What is missing is worked out from the ids again: the other source may have told it.
-            return sequence.receive(event, now=event.received_s) if isinstance(event, Trade) else ()
+            passed = sequence.receive(event, now=event.received_s) if isinstance(event, Trade) else ()
+            return passed if self._publisher.freshness.is_live(key) else [e for e in passed if not isinstance(e, Stale)]
         if isinstance(event, Candle):
             floor = self._candles.get(key)
             if floor is None:

@@ -43,6 +43,7 @@ from kraken_engine.normalise.events import (
     Notice,
     Refused,
     Resync,
+    Trade,
     VenueStatus,
 )
 from kraken_engine.state.arbitrated import Feed, Stream, Told
@@ -51,6 +52,7 @@ from kraken_engine.state.event_order import EQUAL, NEWER, OLDER, identical, orde
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.member import Member
 from kraken_engine.state.outlet import Outlet
+from kraken_engine.state.trades import renumbered
 from kraken_engine.state.venue_time import WENT_BACK
 
 __all__ = ["CROSSED_S", "LUMPED_S", "UNSETTLED_S", "Arbiter"]
@@ -208,6 +210,8 @@ class Arbiter:
                 after = stream.last if stream.has_brought(member) else None
                 self._wait(stream, member, feed, Early(event, feed.place, patience_s, after))
                 return
+        elif isinstance(event, Trade) and isinstance(last, Trade) and event.trade_id <= last.trade_id:
+            self._renumbered(stream, feed, renumbered(last, event), event.received_s)
         if order == NEWER or self._counts(stream, member, feed, event, order):
             self._show(stream, member, feed, event, order)
         if stream.waits:
@@ -357,6 +361,20 @@ class Arbiter:
         stream.shown.clear()
         for feed in stream.feeds.values():
             feed.went_back = False
+
+    def _renumbered(self, stream: Stream, feed: Feed, why: Stale, now: float) -> None:
+        """Tell readers before the trade that follows ``why``: merged trades come in order, but for this."""
+        if stream.told is Told.LIVE:
+            self._tell_stale(stream, why, feed, lost=True)
+            feed.gap = Gap(
+                at_s=now,
+                channel="trade",
+                symbol=str(stream.key[1]),
+                start_s=stream.since_s,
+                end_s=now,
+                reason=why.why,
+                healed_by="line",
+            )
 
     # -- lines come and go
 

@@ -7,10 +7,11 @@ digits after the second. Knows nothing of our own clock.
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
 import attrs
 
-__all__ = ["WENT_BACK", "VenueTimeFloor", "is_before", "is_venue_time"]
+__all__ = ["WENT_BACK", "VenueTimeFloor", "is_before", "is_later_by", "is_venue_time"]
 
 WENT_BACK = "venue time went back"
 """How readers are told that the venue's own clock was set back: after that, times may start lower."""
@@ -28,6 +29,16 @@ def is_before(one: str, other: str) -> bool:
     if len(one) == len(other):
         return one < other
     return one.rstrip("Z") < other.rstrip("Z")
+
+
+def is_later_by(one: str, other: str, seconds: float) -> bool:
+    """Return whether the venue's time ``one`` lies more than so many seconds after ``other``; False if one is none."""
+    if not is_before(other, one):
+        return False
+    try:
+        return datetime.fromisoformat(one) - datetime.fromisoformat(other) > timedelta(seconds=seconds)
+    except (ValueError, TypeError):  # no time, or one with a zone and one without
+        return False
 
 
 @attrs.define

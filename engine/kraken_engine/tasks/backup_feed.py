@@ -16,6 +16,7 @@ import trio
 from kraken_engine.control.backup_plan import TICKERS, Poll
 from kraken_engine.errors import CircuitOpen, EngineError, Rejected, UsageError
 from kraken_engine.feed.questions import REST_BOOK_DEPTH, Questions
+from kraken_engine.model import Integrity
 from kraken_engine.normalise.events import Candle, MarketEvent
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.tasks.continuity import Continuity
@@ -139,9 +140,9 @@ class _BackupFeed:
 
     def _fitting(self, key: StreamKey, values: Sequence[MarketEvent]) -> Sequence[MarketEvent]:
         """Return what is about to be shown: of candles the newest alone, unless some were shown before."""
-        if key[0] == "ohlc" and not isinstance(self.continuity.publisher.latest(key), Candle):
-            return values[-1:]
-        return values
+        latest = self.continuity.publisher.latest(key)
+        shown = isinstance(latest, Candle) and latest.integrity is not Integrity.RESYNCING
+        return values if shown or key[0] != "ohlc" else values[-1:]
 
     def _rejected(self, poll: Poll, error: Rejected | UsageError) -> None:
         continuity = self.continuity
