@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
-from kraken_engine.config import TIERS, AccountSettings, Config
+from kraken_engine.config import TIERS, AccountSettings, Config, RestSettings
 from kraken_engine.errors import ConfigError
 
 KEY = "8XaCanaryCanaryCanaryCanaryCanaryCanaryCanaryCanary1234/"
@@ -133,3 +134,56 @@ def test_accounts_stand_under_their_own_names() -> None:
     config = Config(accounts=mine)
     mine.clear()
     assert config.accounts == {"main": AccountSettings()}
+
+
+CLEAR = """
+accounts:
+  main: {tier: gold}
+websocket:
+  endpoint: ws://ws-auth.example/v2
+rest_api:
+  base_url: http://api.example
+"""
+
+
+def test_keys_are_never_sent_over_a_network_in_the_clear() -> None:
+    assert mistakes(CLEAR) == [
+        "k.yaml:3: accounts.main.tier: expected one of starter, intermediate, pro, got something else, not shown",
+        "k.yaml:5: websocket.endpoint: expected wss:// or an address of this machine, since accounts have keys, "
+        "got 'ws://ws-auth.example/v2'",
+        "k.yaml:7: rest_api.base_url: expected https:// or an address of this machine, since accounts have keys, "
+        "got 'http://api.example'",
+    ]
+    variable = {f"{PREFIX}MAIN__KEY": KEY, "KRAKEN_ENGINE_REST_API__BASE_URL": "http://10.0.0.7"}
+    assert mistakes("", **variable) == [
+        "environment KRAKEN_ENGINE_REST_API__BASE_URL: rest_api.base_url: expected https:// or an address of this "
+        "machine, since accounts have keys, got 'http://10.0.0.7'"
+    ]
+
+
+def test_the_same_holds_for_settings_that_a_program_makes() -> None:
+    clear = Config(private_url="ws://ws-auth.example/v2", rest=RestSettings(base_url="http://api.example"))
+    with pytest.raises(ConfigError) as refused:
+        attrs.evolve(clear, accounts={"main": AccountSettings()})
+    assert [mistake.partition(":")[0] for mistake in refused.value.mistakes] == ["private_url", "rest.base_url"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:80", "127.9.9.9", "[::1]:8080", "localhost", "LOCALHOST:1"])
+def test_on_this_machine_nobody_is_in_between(host: str) -> None:
+    config = Config(
+        accounts={"main": AccountSettings()},
+        private_url=f"ws://{host}/v2",
+        rest=RestSettings(base_url=f"http://{host}"),
+    )
+    assert parse(f"accounts: {{main: }}\nwebsocket: {{endpoint: 'ws://{host}/v2'}}").accounts == config.accounts
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1.example", "localhost.example", "0.0.0.0", "10.0.0.1", "[::2]", "loopback"])
+def test_what_only_looks_like_this_machine_is_not(host: str) -> None:
+    with pytest.raises(ConfigError, match="private_url: expected wss"):
+        Config(accounts={"main": AccountSettings()}, private_url=f"ws://{host}/v2")
+
+
+def test_market_data_holds_no_secret_and_may_come_from_anywhere() -> None:
+    assert Config(public_url="ws://data.example/v2", accounts={"main": AccountSettings()}).accounts
+    assert Config(rest=RestSettings(base_url="http://api.example")).accounts == {}

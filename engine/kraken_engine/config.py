@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 
 from kraken_engine.config_file import checked_settings, parse_document, read_document
-from kraken_engine.config_rules import instance, is_a, positive, text, texts, url
-from kraken_engine.errors import ConfigError
+from kraken_engine.config_rules import instance, is_a, is_confidential, positive, text, texts, url
+from kraken_engine.errors import ConfigError, shown
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.settings import (
     CHANNEL_PRIORITIES,
@@ -85,7 +85,10 @@ class Config:
     public_url: str = attrs.field(default=PUBLIC_V2_URL, validator=url("ws", "wss"))
     """WebSocket V2 endpoint of market data."""
     private_url: str = attrs.field(default=PRIVATE_V2_URL, validator=url("ws", "wss"))
-    """WebSocket V2 endpoint of balances, executions and orders."""
+    """WebSocket V2 endpoint of balances, executions and orders.
+
+    With accounts, this one and ``rest.base_url`` have to use TLS or to be on this machine: keys and tokens go there.
+    """
     channels: tuple[str, ...] = attrs.field(default=(), validator=texts)
     """Channels the configuration file names, in its order."""
     symbols: tuple[str, ...] = attrs.field(default=(), validator=texts)
@@ -121,6 +124,20 @@ class Config:
     store: StoreSettings = attrs.field(factory=StoreSettings, validator=instance(StoreSettings))
     startup_timeout_s: float = attrs.field(default=15.0, validator=positive)
     """How long ``open_market`` waits for the first connection and the list of instruments."""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.accounts or self.venue is not None:
+            return
+        mistakes = [
+            f"{name}: expected {scheme}:// or an address of this machine, since accounts have keys, got {shown(where)}"
+            for name, scheme, where in (
+                ("private_url", "wss", self.private_url),
+                ("rest.base_url", "https", self.rest.base_url),
+            )
+            if not is_confidential(where)
+        ]
+        if mistakes:
+            raise ConfigError(mistakes)
 
     @classmethod
     def simulated(cls, *, symbols: int = 5, rate: float = 50.0, seed: int = 1) -> Config:

@@ -28,7 +28,7 @@ from cattrs.errors import (
 )
 
 from kraken_engine.config_accounts import ACCOUNTS_PREFIX, override_account, take_out_keys
-from kraken_engine.config_rules import is_key_file, is_url
+from kraken_engine.config_rules import is_confidential, is_key_file, is_url
 from kraken_engine.config_yaml import Document, Path, Place, Value
 from kraken_engine.errors import ConfigError, shown
 from kraken_engine.runtime import Runtime
@@ -160,6 +160,7 @@ def checked_settings(document: Document, name: str) -> dict[str, Any]:
     """
     _sections_are_mappings(document)
     take_out_keys(document)
+    _keys_travel_unseen(document)
     file = _structured(document)
     document.raise_mistakes()
     assert file is not None
@@ -239,6 +240,20 @@ def _sections_are_mappings(document: Document) -> None:
             got = "something else, not shown" if section in _HIDDEN and isinstance(value, str) else _got(value)
             document.mistake(document.place((section,)), f"{section}: expected keys and values, got {got}")
             del document.values[section]
+
+
+def _keys_travel_unseen(document: Document) -> None:
+    """Refuse to send keys and tokens over a network in the clear; ``Config`` refuses it too, but knows no lines."""
+    if not document.values.get("accounts"):
+        return
+    for section, key, schemes in (
+        ("websocket", "endpoint", ("ws", "wss")),
+        ("rest_api", "base_url", ("http", "https")),
+    ):
+        value = document.values.get(section, {}).get(key)
+        if isinstance(value, str) and "@" not in value and is_url(value, schemes) and not is_confidential(value):
+            expected = f"{schemes[1]}:// or an address of this machine, since accounts have keys"
+            document.mistake(document.place((section, key)), f"{section}.{key}: expected {expected}, got {_got(value)}")
 
 
 # -- structure, type and range

@@ -6,6 +6,7 @@ are made; a value that may be a secret is never repeated.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ __all__ = [
     "instance",
     "is_a",
     "is_account_name",
+    "is_confidential",
     "is_key_file",
     "is_url",
     "not_negative",
@@ -46,6 +48,18 @@ def is_url(text: str, schemes: tuple[str, ...]) -> bool:
         return False
     printable = text.isascii() and text.isprintable() and " " not in text
     return printable and parts.scheme in schemes and bool(parts.hostname) and port != 0
+
+
+def is_confidential(url: str) -> bool:
+    """Return whether nobody in between reads what is sent there: it is encrypted, or does not leave this machine."""
+    parts = urlsplit(url)
+    if parts.scheme in ("https", "wss"):
+        return True
+    host = parts.hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_account_name(value: object) -> bool:

@@ -176,7 +176,7 @@ async def _more(stream: Stream) -> bytes:
     return bytes(data)
 
 
-CONFIG = Config(rest=RestSettings(base_url="http://api.venue.test"))
+CONFIG = Config(rest=RestSettings(base_url="http://localhost"))
 
 
 @asynccontextmanager

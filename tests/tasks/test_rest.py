@@ -68,6 +68,22 @@ def every_call(rest: Rest) -> dict[str, Callable[[], Awaitable[Any]]]:
     }
 
 
+OWN = ApiKey(key=Secret("SOMEBODYS+OWN+KEY"), secret=Secret("c29tZWJvZHkncyBvd24gc2VjcmV0ISEh"))
+IN_THE_CLEAR = Config(rest=RestSettings(base_url="http://api.venue.test"))
+
+
+@pytest.mark.parametrize("keys", [{"key": OWN}, {"key": TEST, "emergency_key": OWN}], ids=["key", "emergency key"])
+async def test_no_key_of_somebodys_own_is_used_over_a_network_in_the_clear(keys: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expected a URL with TLS, or on this machine, for its key, got http://api"):
+        async with open_rest(IN_THE_CLEAR, **keys):
+            pass
+
+
+async def test_the_key_that_everybody_knows_is_used_anywhere() -> None:
+    async with open_rest(IN_THE_CLEAR, key=TEST) as rest:
+        assert rest.private
+
+
 async def test_a_key_is_not_its_own_emergency_key_and_a_tier_is_one_of_the_venues(autojump_clock: MockClock) -> None:
     again = ApiKey(key=Secret(TEST_KEY), secret=Secret(TEST_SECRET))
     with pytest.raises(ConfigError, match="another key for emergencies") as refused:

@@ -54,7 +54,7 @@ from kraken_engine.tasks.key_check import check_key
 from kraken_engine.tasks.market import Market
 from kraken_engine.tasks.private_backup import PrivateBackup
 from kraken_engine.tasks.private_line import PrivateLine
-from kraken_engine.tasks.rest import open_private_rest, open_public_rest
+from kraken_engine.tasks.rest import keep_unseen, open_private_rest, open_public_rest
 from kraken_engine.tasks.scope import open_background
 from kraken_engine.tasks.supervisor import run_line
 from kraken_engine.trading.account import Account, AccountStatistics
@@ -87,7 +87,7 @@ async def open_account(
         public: public REST operations; those of the market when not given.
 
     Raises:
-        ConfigError: the keys cannot work.
+        ConfigError: the keys cannot work, or would be sent over a network in the clear.
         StoreLocked: another engine on this machine uses one of them; it is named.
         UsageError: the market has an open account of that name.
         EngineFailed: a background task failed; the body was cancelled.
@@ -96,6 +96,7 @@ async def open_account(
     if publisher.hosts(settings.name):
         raise UsageError(f"open_account: an account called {shown(settings.name)} is open already")
     key, emergency_key = _keys(settings, market)
+    keep_unseen(key, config.private_url, f"account {settings.name}")
     async with AsyncExitStack() as stack:
         for held in (key, emergency_key):
             if held is not None and held.key != Secret(TEST_KEY):  # that one is everybody's

@@ -25,6 +25,7 @@ import attrs
 
 from kraken_engine.codec.signing import check_key
 from kraken_engine.config import Config
+from kraken_engine.config_rules import is_confidential
 from kraken_engine.control.circuit_breaker import CircuitBreaker
 from kraken_engine.control.error_actions import ActivateCircuitBreaker, ErrorDesk
 from kraken_engine.control.nonce import NonceSource
@@ -49,7 +50,7 @@ from kraken_engine.wire.endpoints import parse_endpoint
 from kraken_engine.wire.https import open_http
 from kraken_engine.wire.tls import client_context
 
-__all__ = ["Rest", "open_private_rest", "open_public_rest", "open_rest"]
+__all__ = ["Rest", "keep_unseen", "open_private_rest", "open_public_rest", "open_rest"]
 
 Notify = Callable[[Notice], None]
 
@@ -102,7 +103,7 @@ async def open_rest(
         desk: Decides about errors and counts them; one of its own when not given.
 
     Raises:
-        ConfigError: the settings, or the key, cannot work.
+        ConfigError: the settings, or the key, cannot work; or it would be sent over a network in the clear.
         EngineFailed: a background task failed; the body was cancelled.
     """
     runtime = runtime or real_runtime()
@@ -188,8 +189,10 @@ async def open_private_rest(
     desk of errors when none is given.
     """
     check_key(key)
+    keep_unseen(key, config.rest.base_url, f"account {name}")
     if emergency_key is not None:
         check_key(emergency_key)
+        keep_unseen(emergency_key, config.rest.base_url, f"account {name} (emergency key)")
         if emergency_key.key == key.key:  # two queues, and with them two sources of nonces, that overtake each other
             raise ConfigError(f"account {name}: expected another key for emergencies, got the ordinary one twice")
     if tier not in REST_TIERS:
@@ -245,6 +248,18 @@ async def open_private_rest(
                 )
             finally:
                 leave()
+
+
+def keep_unseen(key: ApiKey, url: str, whose: str) -> None:
+    """Refuse to send what ``key`` signs, and the tokens it is given, over a network in the clear.
+
+    Simulated venues are reached so; their accounts all have the secret that everybody knows.
+
+    Raises:
+        ConfigError: ``url`` is neither encrypted nor on this machine.
+    """
+    if not is_confidential(url) and key.secret != Secret(TEST_SECRET):
+        raise ConfigError(f"{whose}: expected a URL with TLS, or on this machine, for its key, got {shown(url)}")
 
 
 def _to_nobody(_: Notice) -> None:
