@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
+import attrs
 import pytest
 import trio
 from tests.tasks.account_world import KEYS, MAIN, check, in_world, may_trade, place, with_account
 
-from kraken_engine import Event, Stale, UsageError
-from kraken_engine.config import AccountSettings
+from kraken_engine import ConfigError, Event, Stale, UsageError
+from kraken_engine.config import AccountSettings, RestSettings
 from kraken_engine.normalise.account_events import (
     AccountGap,
     AccountLive,
@@ -175,12 +177,52 @@ def test_a_dead_key_touches_no_other_account() -> None:
     in_world(scenario, keys=keys)
 
 
+def test_a_private_line_in_the_clear_over_a_network_is_refused_before_the_token_is_asked_for() -> None:
+    async def scenario(world: World) -> None:
+        world.config = attrs.evolve(world.config, rest=RestSettings(base_url="https://api.venue.test"))
+        async with world.open_market() as market:
+            with pytest.raises(
+                ConfigError, match=r"account main: expected a URL with TLS, .* for its key, got ws://ws\."
+            ):
+                async with open_account(MAIN, market):
+                    pass
+
+    in_world(scenario, keys={**KEYS, "KRAKEN_ENGINE_ACCOUNTS__MAIN__SECRET": "c29tZWJvZHkncyBvd24gc2VjcmV0ISEh"})
+
+
 def test_an_account_is_open_once() -> None:
     async def scenario(world: World) -> None:
         async with world.open_market() as market, open_account(MAIN, market):
             with pytest.raises(UsageError, match="an account called main is open already"):
                 async with open_account(MAIN, market):
                     pass
+
+    in_world(scenario)
+
+
+def test_nothing_of_a_closed_account_is_current_and_nobody_waits_for_it() -> None:
+    async def scenario(world: World) -> None:
+        outcomes: list[str] = []
+
+        async def waits(wait: Callable[[], Awaitable[None]]) -> None:
+            with pytest.raises(UsageError) as refused:
+                await wait()
+            outcomes.append(str(refused.value))
+
+        async with trio.open_nursery() as nursery:
+            async with world.open_market() as market, open_account(MAIN, market) as account:
+                nursery.start_soon(waits, account.wait_positions)
+                await account.wait_live()
+                assert account.balance("USD") is not None
+            with trio.fail_after(1):
+                await waits(account.wait_live)
+        assert sorted(outcomes) == ["wait_live: account main is closed", "wait_positions: account main is closed"]
+        assert (account.may_trade, account.why) == (False, "the account is closed")
+        with pytest.raises(Stale, match="the account is closed"):
+            account.balance("USD")
+        with pytest.raises(Stale, match="the account is closed; REST: "):
+            await account.get_balances()
+        assert account.balance("USD", allow_stale=True) is not None
 
     in_world(scenario)
 

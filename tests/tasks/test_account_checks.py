@@ -62,7 +62,8 @@ def test_positions_from_before_are_known_and_every_fill_moves_them() -> None:
             await account.wait_live()
             with pytest.raises(Stale, match="positions main: positions from before are unknown"):
                 account.position(BTC)
-            await trio.sleep(6)
+            with trio.fail_after(6):
+                await account.wait_positions()
             assert ours(account) == theirs(world)
             assert set(ours(account)) == {BTC, "ETH/USD"}
             trade(world, "sell", 30_000_000)

@@ -50,6 +50,11 @@ class Publisher:
         self._greetings: dict[str, Callable[[StreamKey], Iterable[Event]]] = {}
 
     @property
+    def closed(self) -> bool:
+        """Whether nothing more will be published."""
+        return self._closed
+
+    @property
     def freshness(self) -> Freshness:
         """Which streams are current."""
         return self._gate.freshness
@@ -207,8 +212,9 @@ class Publisher:
         self._touched.pop(subscription, None)
 
     def close(self) -> None:
-        """End every stream: readers get what is queued, then the end."""
+        """End every stream: readers get what is queued, then the end. No value is current from here on."""
         self._closed = True
+        self.freshness.end("the market is closed")
         for readers in self._readers.values():
             for subscription in readers:
                 subscription.end()

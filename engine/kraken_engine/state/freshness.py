@@ -108,6 +108,12 @@ class Freshness:
         self._live.pop(key, None)
         self._held.pop(key, None)
 
+    def end(self, why: str) -> None:
+        """Let nothing be current any more, without telling readers, whose streams end."""
+        for key in self._live:
+            self._stale[key] = _Staleness(_stale(key, why, None), lost=False)
+        self._live.clear()
+
     def copy(self, key: StreamKey, to: Freshness) -> None:
         """Let ``to`` know of ``key`` exactly what is known here."""
         to.forget(key)
@@ -197,5 +203,5 @@ def _gap(key: StreamKey, stale: Stale, now: float) -> tuple[Gap, ...]:
     return (gap,)
 
 
-def _stale(key: StreamKey, why: str, now: float) -> Stale:
+def _stale(key: StreamKey, why: str, now: float | None) -> Stale:
     return Stale(str(key[0]), str(key[1]) if len(key) > 1 else None, why, since_s=now)

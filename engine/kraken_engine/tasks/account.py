@@ -198,6 +198,7 @@ async def open_account(
                     clock=runtime.clock,
                     check=parts.check_balances,
                     wait_live=parts.wait_live,
+                    wait_positions=parts.wait_positions,
                     values=AccountValues(
                         parts.sync,
                         parts.backup.store,
@@ -210,6 +211,7 @@ async def open_account(
                 )
         finally:
             leave()
+            parts.close()
             with trio.move_on_after(SETTLE_S, shield=True):
                 await parts.settle()
 
@@ -240,6 +242,7 @@ class _Parts:
     history: History | None = None
     """Where the story begins, once it is on record or on its way there."""
     questions: int = 0
+    closed: bool = False
     _question: Ask | None = None
     _asked: trio.Event = attrs.field(factory=trio.Event)
     _lit: trio.Event = attrs.field(factory=trio.Event)
@@ -336,7 +339,25 @@ class _Parts:
     async def wait_live(self) -> None:
         """Wait until the account is live."""
         while not self.sync.may_trade:
+            self._must_be_open("wait_live")
             await self._lit.wait()
+
+    async def wait_positions(self) -> None:
+        """Wait until the venue has said what is open on margin."""
+        while self.sync.positions.unknown is not None:
+            self._must_be_open("wait_positions")
+            await self.checks.positions_known.wait()
+
+    def close(self) -> None:
+        """Note that nothing keeps the account in step any more, and let nobody wait for what will not come."""
+        self.sync.disconnected("the account is closed", now=self.runtime.clock.now())
+        self.closed = True
+        self._lit.set()
+        self.checks.positions_known.set()
+
+    def _must_be_open(self, call: str) -> None:
+        if self.closed:
+            raise UsageError(f"{call}: account {self.name} is closed")
 
     async def next_live(self) -> None:
         """Wait until the account becomes live the next time."""

@@ -47,6 +47,8 @@ class AccountChecks:
     wait_live: Callable[[], Awaitable[None]]
     """Returns when the account is live; at once if it is."""
     balances: BalanceCheck = attrs.field(init=False)
+    positions_known: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set once an answer about positions was put together with the fills."""
 
     def __attrs_post_init__(self) -> None:
         self.balances = BalanceCheck(self.settings.rest_lag_s)
@@ -91,7 +93,10 @@ class AccountChecks:
             positions.failed(f"REST: {error}")
             return False
         await trio.sleep(lag_s)
-        return positions.settle(now=self.clock.now())
+        settled = positions.settle(now=self.clock.now())
+        if settled:
+            self.positions_known.set()
+        return settled
 
     # -- balances
 

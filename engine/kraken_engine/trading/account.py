@@ -92,6 +92,7 @@ class Account:
         clock: Clock,
         check: Callable[[], Awaitable[ConsistencyReport]],
         wait_live: Callable[[], Awaitable[None]],
+        wait_positions: Callable[[], Awaitable[None]],
         values: AccountValues,
     ) -> None:
         self.name = name
@@ -107,6 +108,7 @@ class Account:
         self._clock = clock
         self._check = check
         self._wait_live = wait_live
+        self._wait_positions = wait_positions
         self._values = values
 
     def __repr__(self) -> str:
@@ -133,8 +135,21 @@ class Account:
         """Wait until the account is in step with the venue; at once if it is. Set a deadline around it.
 
         It may have ceased to be when the caller runs: ask :attr:`may_trade`.
+
+        Raises:
+            UsageError: the account is closed, or was closed meanwhile.
         """
         await self._wait_live()
+
+    async def wait_positions(self) -> None:
+        """Wait until the venue has said what is open on margin; at once if it has. Set a deadline around it.
+
+        That is some seconds after the account became live, or never, for a key that may not see positions.
+
+        Raises:
+            UsageError: the account is closed, or was closed meanwhile.
+        """
+        await self._wait_positions()
 
     # -- what is true now
 
@@ -186,6 +201,7 @@ class Account:
 
         Raises:
             Stale: neither the line nor REST has current values; it says why for both.
+            UsageError: ``max_age_s`` is no number of seconds.
         """
         return await self._values.balances(max_age_s=max_age_s, allow_stale=allow_stale)
 
