@@ -1,4 +1,4 @@
-"""``balances``, ``orders`` and ``fills`` show the account of the embedded venue, in words and as JSON."""
+"""``balances``, ``orders``, ``positions`` and ``fills`` show the embedded venue's account, in words and as JSON."""
 
 from __future__ import annotations
 
@@ -35,6 +35,19 @@ def test_orders_are_those_that_are_open(capsys: pytest.CaptureFixture[str]) -> N
     head, *rows = lines(capsys, "orders", "--sim")
     assert head.split() == ["order", "symbol", "side", "type", "price", "qty", "filled", "status"]
     assert len(rows) == 6
+
+
+def test_positions_are_those_on_margin_with_every_lot(capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = lines(capsys, "positions", "--sim", "--json")
+    shown = json.loads(line)
+    assert shown["account"] == "main"
+    assert [(row["symbol"], row["side"], row["verified"], row["why"]) for row in shown["positions"]] == [
+        ("BTC/USD", "buy", True, ""),
+        ("ETH/USD", "sell", True, ""),
+    ]
+    for row in shown["positions"]:
+        assert sum(Decimal(lot["qty"]) for lot in row["lots"]) == Decimal(row["qty"]) > 0
+        assert sum(Decimal(lot["qty"]) * Decimal(lot["price"]) for lot in row["lots"]) == Decimal(row["cost"])
 
 
 def test_fills_come_in_order_and_behind_a_number(capsys: pytest.CaptureFixture[str]) -> None:

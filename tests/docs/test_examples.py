@@ -122,8 +122,15 @@ def test_every_link_between_the_pages_leads_somewhere() -> None:
 
 def test_every_option_of_every_command_is_documented() -> None:
     reference = (ROOT / "docs" / "reference" / "command-line.md").read_text()
-    for name in ("demo", "venue", "watch", "replay"):
-        section = reference.split(f"## {name}\n", 1)[1].split("\n## ", 1)[0]
+    sections = {
+        name: section
+        for heading, _, section in (part.partition("\n") for part in reference.split("\n## ")[1:])
+        for name in heading.split(", ")
+    }
+    commands = [name for name in app if not name.startswith("-")]
+    assert set(sections) == set(commands) >= {"demo", "positions", "errors"}
+    for name in commands:
+        section = sections[name]
         for argument in app[name].assemble_argument_collection():
             for option in argument.names:
                 if option.startswith("--") and not option.startswith("--no-"):

@@ -21,6 +21,7 @@ from kraken_engine.cli.errors import errors
 from kraken_engine.cli.fills import fills
 from kraken_engine.cli.orders import orders
 from kraken_engine.cli.output import OutputFailed
+from kraken_engine.cli.positions import positions
 from kraken_engine.cli.replay import replay
 from kraken_engine.cli.sim import sim
 from kraken_engine.cli.venue import venue
@@ -52,7 +53,7 @@ app = App(
     exit_on_error=False,
     suppress_keyboard_interrupt=False,
 )
-for _command in (demo, venue, watch, balances, orders, fills, replay, sim, doctor, errors):
+for _command in (demo, venue, watch, balances, orders, positions, fills, replay, sim, doctor, errors):
     app.command(_command)
 
 

@@ -22,11 +22,12 @@ _SIMULATED = "main"
 
 @asynccontextmanager
 async def open_one_account(
-    name: str, *, config: str | None, sim: bool, wait_s: float
+    name: str, *, config: str | None, sim: bool, wait_s: float, on_margin: bool = False
 ) -> AsyncGenerator[tuple[Account, Operator | None]]:
     """Open one account of a configuration file, or that of the embedded venue, and wait until it is live.
 
-    The operator of the embedded venue has placed a few orders before; there is none elsewhere.
+    The operator of the embedded venue has placed a few orders before, and opened two positions if they are to be
+    ``on_margin``; there is none elsewhere.
 
     Raises:
         UsageError: neither a file nor ``sim``, or both, or no such account.
@@ -48,6 +49,9 @@ async def open_one_account(
             operator = engine.market.venue.exchange.private.operator
             for side, symbol in (("sell", "BTC/USD"), ("buy", "ETH/USD"), ("buy", "BTC/USD")):
                 operator.place(name, symbol=symbol, side=side, lots=2_000_000, away=80, count=2, client_ids=True)
+            if on_margin:
+                for side, symbol in (("buy", "BTC/USD"), ("sell", "ETH/USD")):
+                    operator.place(name, symbol=symbol, side=side, market=True, leverage=2)
         account = engine.accounts[name]
         with trio.move_on_after(wait_s):
             await account.wait_live()
