@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import attrs
 import pytest
@@ -245,6 +246,40 @@ def test_depths_intervals_and_triggers_the_venue_does_not_have_are_refused() -> 
         Candles("A/B", 2)
     with pytest.raises(UsageError, match="trigger: expected bbo or trades"):
         Ticker("A/B", "x")  # type: ignore[arg-type] # that is the point
+
+
+async def test_nothing_of_a_closed_market_is_current() -> None:
+    publisher, feed, wire = make()
+    async with feed.subscribe(TRADES):
+        publisher.publish(TRADES.key, trade(1))
+        publisher.close()
+        with pytest.raises(Stale, match="the market is closed"):
+            feed.latest(TRADES)
+        with pytest.raises(Stale, match="the market is closed"):
+            feed.latest(Ticker("A/B"))
+        with pytest.raises(Stale, match="the market is closed; REST: "):
+            await feed.get_ticker("A/B")
+        assert feed.latest(TRADES, allow_stale=True).integrity is Integrity.RESYNCING
+    with pytest.raises(UsageError, match="subscribe: the market is closed"):
+        async with feed.subscribe(TRADES):
+            pass
+    assert wire.keys == {}
+
+
+@pytest.mark.parametrize("rule", ["Conflate", Bounded, 5])
+async def test_what_is_no_rule_for_a_full_queue_is_refused(rule: Any) -> None:
+    _, feed, wire = make()
+    with pytest.raises(UsageError, match=r"on_full: expected a rule such as Conflate\(\), got"):
+        async with feed.subscribe(TRADES, on_full=rule):
+            pass
+    assert wire.keys == {}
+
+
+@pytest.mark.parametrize("max_age_s", [-1, float("nan"), "5", True])
+async def test_an_age_that_is_no_time_is_refused(max_age_s: Any) -> None:
+    _, feed, _ = make()
+    with pytest.raises(UsageError, match="max_age_s: expected seconds, 0 or more, got"):
+        await feed.get_ticker("A/B", max_age_s=max_age_s)
 
 
 async def test_what_is_no_topic_is_refused() -> None:

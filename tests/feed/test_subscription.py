@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import trio
@@ -249,6 +250,13 @@ async def test_a_cancelled_reader_takes_nothing() -> None:
         await subscription.__anext__()
         pytest.fail("not cancelled")
     assert len(subscription) == 1
+
+
+@pytest.mark.parametrize("rule", [Conflate, DropOldest, Bounded])
+@pytest.mark.parametrize("capacity", [0, -1, 1.5, "10", None, True])
+def test_a_capacity_is_a_whole_number_of_1_or_more(rule: Any, capacity: Any) -> None:
+    with pytest.raises(UsageError, match="capacity: expected a whole number of 1 or more, got"):
+        rule(capacity)
 
 
 async def test_more_streams_than_the_capacity_are_no_reason_to_end_a_conflating_reader() -> None:

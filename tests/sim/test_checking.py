@@ -6,6 +6,7 @@ import tomllib
 from decimal import Decimal
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,23 @@ def test_unknown_faults_and_no_minutes_are_usage_errors() -> None:
         check(Quoting(bug=False), faults=["earthquake"])
     with pytest.raises(UsageError, match="minutes"):
         check(Quoting(bug=False), minutes=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"minutes": "2"}, "minutes: expected a number above 0 and up to 1440, got 2"),
+        ({"minutes": float("inf")}, "minutes: expected a number above 0 and up to 1440, got inf"),
+        ({"faults_per_min": -1}, "faults_per_min: expected a number of 0 or more, got -1"),
+        ({"faults": "venue_close"}, "faults: expected a list of names, got 'venue_close'"),
+        ({"accounts": "main"}, "accounts: expected a list of names, got 'main'"),
+    ],
+)
+def test_arguments_that_mean_something_else_than_they_say_are_usage_errors(
+    arguments: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        check(Quoting(bug=False), **arguments)
 
 
 def test_the_pytest_plugin_gives_the_same_function() -> None:

@@ -132,7 +132,9 @@ async def test_a_cursor_of_another_record_is_refused_rather_than_waited_for(nurs
                 await stream.__anext__()
 
 
-@pytest.mark.parametrize(("consumer", "since"), [("", None), ("a\n", None), ("x" * 65, None), ("a", -1), ("a", True)])
+@pytest.mark.parametrize(
+    ("consumer", "since"), [("", None), ("a\n", None), ("x" * 65, None), ("a", -1), ("a", True), (5, None)]
+)
 def test_a_cursor_that_makes_no_sense_is_refused(consumer: str, since: int | None) -> None:
     with pytest.raises(UsageError):
         FillStream(journal(), consumer, since)

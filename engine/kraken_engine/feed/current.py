@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar, final
 import attrs
 import trio
 
-from kraken_engine.errors import EngineError, Stale, UsageError
+from kraken_engine.errors import EngineError, Stale, UsageError, shown
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.questions import REST_BOOK_DEPTH, ValueQuestions
 from kraken_engine.feed.topics import Book, Candles, Ticker
@@ -26,7 +26,7 @@ from kraken_engine.normalise.events import Candle, MarketEvent, TickerUpdate
 from kraken_engine.runtime import Clock
 from kraken_engine.state.freshness import StreamKey
 
-__all__ = ["CandleRun", "CurrentValues", "Patience", "Reading"]
+__all__ = ["CandleRun", "CurrentValues", "Patience", "Reading", "check_max_age"]
 
 V = TypeVar("V", bound=MarketEvent)
 
@@ -74,11 +74,23 @@ class CandleRun(MarketEvent):
         return self.candles[:-1]
 
 
+def check_max_age(max_age_s: object) -> None:
+    """Refuse what is no age.
+
+    Raises:
+        UsageError: it is neither None nor a number of seconds, 0 or more.
+    """
+    if max_age_s is None:
+        return
+    if isinstance(max_age_s, bool) or not isinstance(max_age_s, (int, float)) or not max_age_s >= 0:
+        raise UsageError(f"max_age_s: expected seconds, 0 or more, got {shown(max_age_s)}")
+
+
 @attrs.frozen(kw_only=True)
 class Patience:
     """What a caller puts up with."""
 
-    max_age_s: float | None = None
+    max_age_s: float | None = attrs.field(default=None, validator=lambda _, __, value: check_max_age(value))
     """How old an answer of REST may be and still count as current; None: the default."""
     allow_stale: bool = False
     """Whether an old value is better than none."""
@@ -204,7 +216,8 @@ class CurrentValues:
         """Return the newest value there is to those who asked for it; the truth to everybody else."""
         key = question.stream
         shown = self._publisher.freshness.stale(key)
-        why = "nobody subscribes to it" if shown is None else shown.why
+        nobody = "the market is closed" if self._publisher.closed else "nobody subscribes to it"
+        why = nobody if shown is None else shown.why
         since_s = None if shown is None else shown.since_s
         stale = Stale(str(key[0]), str(key[1]), f"{why}; REST: {error}", since_s=since_s)
         latest = None if isinstance(cached, CandleRun) or key[0] == "ohlc" else self._publisher.latest(key)

@@ -45,8 +45,10 @@ class Feed:
             on_full: The rule of the bounded queue; ``Conflate()`` when not given.
 
         Raises:
-            UsageError: no topic, or something that is not a topic.
+            UsageError: no topic, or something that is not a topic or not a rule; or the market is closed.
         """
+        if self._publisher.closed:
+            raise UsageError("subscribe: the market is closed")
         if not topics:
             raise UsageError("subscribe: expected at least one topic, such as Ticker('BTC/USD')")
         for topic in topics:
@@ -54,6 +56,8 @@ class Feed:
                 raise UsageError(f"subscribe: expected topics, got {topic!r}")
             if isinstance(topic, AccountTopic) and not self._publisher.hosts(topic.account):
                 raise UsageError(f"subscribe: no account called {shown(topic.account)} is open here")
+        if on_full is not None and not isinstance(on_full, OnFull):  # pyright: ignore[reportUnnecessaryIsInstance] # as above
+            raise UsageError(f"on_full: expected a rule such as Conflate(), got {shown(on_full)}")
         self._names += 1
         named = ", ".join(str(part) for topic in topics for part in topic.key)
         subscription = Subscription(f"#{self._names} ({named})", on_full or Conflate())
@@ -85,6 +89,7 @@ class Feed:
 
         Raises:
             Stale: neither the stream nor REST has a current value; it says why for both.
+            UsageError: no symbol, depth, interval or age could be like that.
         """
         return await self._current.ticker(symbol, Patience(max_age_s=max_age_s, allow_stale=allow_stale))
 
@@ -132,6 +137,8 @@ class Feed:
         if value is None:
             refused = self._publisher.refused(topic.key)
             why = "no value yet; does anybody subscribe to it?" if refused is None else f"refused: {refused.error}"
+            if self._publisher.closed:
+                why = "the market is closed"
             raise Stale(channel, symbol, why if stale is None else stale.why)
         if stale is None and value.integrity is Integrity.RESYNCING:
             # A stream of trades becomes live without a trade: the last one is still that of an earlier life.

@@ -25,7 +25,7 @@ from typing import final
 import attrs
 import trio
 
-from kraken_engine.errors import SlowConsumer, Stale, UsageError
+from kraken_engine.errors import SlowConsumer, Stale, UsageError, shown
 from kraken_engine.normalise.events import AccountEvent, Event, Lagged, MarketEvent, Notice, Trade
 from kraken_engine.state.freshness import StreamKey
 
@@ -41,25 +41,30 @@ _CHECKPOINT_EVERY = 64
 """A consumer that always finds something still lets others run, every so many events."""
 
 
+def _capacity(_: object, __: attrs.Attribute[int], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"capacity: expected a whole number of 1 or more, got {shown(value)}")
+
+
 @attrs.frozen
 class Conflate:
     """Keep the newest value per stream; ``capacity`` is for what cannot be conflated, see the module."""
 
-    capacity: int = 10_000
+    capacity: int = attrs.field(default=10_000, validator=_capacity)
 
 
 @attrs.frozen
 class DropOldest:
     """Keep every event; when full, drop the oldest market data and say so."""
 
-    capacity: int = 10_000
+    capacity: int = attrs.field(default=10_000, validator=_capacity)
 
 
 @attrs.frozen
 class Bounded:
     """Keep every event; when full, end the stream with ``SlowConsumer``."""
 
-    capacity: int = 10_000
+    capacity: int = attrs.field(default=10_000, validator=_capacity)
 
 
 OnFull = Conflate | DropOldest | Bounded
@@ -95,8 +100,6 @@ class Subscription:
     """
 
     def __init__(self, name: str, on_full: OnFull) -> None:
-        if on_full.capacity < 1:
-            raise UsageError(f"capacity: expected 1 or more, got {on_full.capacity}")
         self.name = name
         self._on_full = on_full
         self._conflates = isinstance(on_full, Conflate)

@@ -12,7 +12,7 @@ from functools import partial
 import attrs
 import trio
 
-from kraken_engine.errors import ConfigError, UsageError
+from kraken_engine.errors import ConfigError, UsageError, shown
 from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.failures import SimulationError, unwrapped
 from kraken_engine.sim.hooks import FAULTS
@@ -35,6 +35,7 @@ LOOK_S = 0.1
 """The invariant is looked at so often."""
 CALM_S = 5.0
 MOST_SHRINK_RUNS = 60
+MOST_MINUTES = 1440
 
 
 class StrategyFailed(SimulationError):
@@ -81,11 +82,17 @@ def check(
 
     Raises:
         StrategyFailed: with the seed, and the smallest plan that still makes it fail.
-        UsageError: unknown kinds of faults; minutes that are not above 0; called inside a Trio run.
+        UsageError: unknown kinds of faults; numbers out of range; a text instead of a list of names; called inside a
+            Trio run.
         ConfigError: no account can be called so.
     """
-    if not minutes > 0:
-        raise UsageError(f"minutes: expected more than 0, got {minutes!r}")
+    if not _is_number(minutes) or not 0 < minutes <= MOST_MINUTES:
+        raise UsageError(f"minutes: expected a number above 0 and up to {MOST_MINUTES}, got {shown(minutes)}")
+    if not _is_number(faults_per_min) or not faults_per_min >= 0:
+        raise UsageError(f"faults_per_min: expected a number of 0 or more, got {shown(faults_per_min)}")
+    for name, value in (("faults", faults), ("accounts", accounts)):
+        if isinstance(value, str):  # which would be taken letter by letter
+            raise UsageError(f"{name}: expected a list of names, got {shown(repr(value))}")
     trial = _Trial(strategy, invariant, tuple(accounts), settings)
     for seed in seeds:
         plan = _plan(seed, minutes, faults, faults_per_min, WITH_ACCOUNTS if accounts else FAULTS)
@@ -100,6 +107,10 @@ def check(
         smallest = shrink(plan, fails, max_runs=MOST_SHRINK_RUNS).plan
         cause = trial.error(seed, smallest) or error
         raise StrategyFailed(seed, smallest, cause, trial.accounts) from cause
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _plan(

@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar, final
 import attrs
 
 from kraken_engine.errors import EngineError, Stale
+from kraken_engine.feed.current import check_max_age
 from kraken_engine.model import Integrity, Source
 from kraken_engine.normalise.account_events import BalanceUpdate, Order
 from kraken_engine.runtime import Clock
@@ -98,6 +99,7 @@ class AccountValues:
 
     async def balances(self, *, max_age_s: float | None, allow_stale: bool) -> AccountReading[BalanceUpdate]:
         """See :meth:`kraken_engine.trading.account.Account.get_balances`."""
+        check_max_age(max_age_s)
         fresh_s = min(self._fresh_s if max_age_s is None else max_age_s, self._cache_ttl_s)
         error: EngineError | None = None
         if not self._sync.may_trade:
@@ -110,6 +112,7 @@ class AccountValues:
 
     async def orders(self, *, max_age_s: float | None, allow_stale: bool) -> AccountReading[Order]:
         """See :meth:`kraken_engine.trading.account.Account.get_orders`."""
+        check_max_age(max_age_s)
         fresh_s = min(self._fresh_s if max_age_s is None else max_age_s, self._cache_ttl_s)
         error: EngineError | None = None
         if not self._sync.may_trade:

@@ -46,7 +46,7 @@ class FillStream:
     """
 
     def __init__(self, journal: FillJournal, consumer: str, since: int | None) -> None:
-        if not consumer or not consumer.isprintable() or len(consumer) > 64:
+        if not isinstance(consumer, str) or not consumer or not consumer.isprintable() or len(consumer) > 64:
             raise UsageError(f"consumer: expected a printable name of at most 64 characters, got {shown(consumer)}")
         if since is not None and (isinstance(since, bool) or not isinstance(since, int) or since < 0):
             raise UsageError(f"since: expected the number of a fill, or 0 for all of them, got {shown(since)}")
