@@ -23,6 +23,7 @@ from kraken_engine.settings import (
     AccountSettings,
     BackoffSettings,
     BreakerSettings,
+    ClockSettings,
     FailoverSettings,
     FeedSettings,
     LivenessSettings,
@@ -48,6 +49,7 @@ __all__ = [
     "AccountSettings",
     "BackoffSettings",
     "BreakerSettings",
+    "ClockSettings",
     "Config",
     "FailoverSettings",
     "FeedSettings",
@@ -110,6 +112,7 @@ class Config:
     feed: FeedSettings = attrs.field(factory=FeedSettings, validator=instance(FeedSettings))
     rest: RestSettings = attrs.field(factory=RestSettings, validator=instance(RestSettings))
     breaker: BreakerSettings = attrs.field(factory=BreakerSettings, validator=instance(BreakerSettings))
+    clock: ClockSettings = attrs.field(factory=ClockSettings, validator=instance(ClockSettings))
     nonce: NonceSettings = attrs.field(factory=NonceSettings, validator=instance(NonceSettings))
     retry: RetrySettings = attrs.field(factory=RetrySettings, validator=instance(RetrySettings))
     token: TokenSettings = attrs.field(factory=TokenSettings, validator=instance(TokenSettings))

@@ -37,6 +37,7 @@ __all__ = [
     "AccountSettings",
     "BackoffSettings",
     "BreakerSettings",
+    "ClockSettings",
     "FailoverSettings",
     "FeedSettings",
     "LivenessSettings",
@@ -309,6 +310,18 @@ class BreakerSettings:
     """... but not longer."""
     longest_hold_s: float = attrs.field(default=900.0, validator=positive)
     """A time the venue names (``Throttled``, a lockout) is believed up to so far ahead."""
+
+
+@attrs.frozen(kw_only=True)
+class ClockSettings:
+    """When the wall clock of this machine is worth a word; timers do not go by it."""
+
+    check_every_s: float = attrs.field(default=10.0, validator=positive)
+    """How often it is looked at."""
+    step_s: float = attrs.field(default=1.0, validator=positive)
+    """Against the monotonic clock it moved by more than this between two looks: it was set, or the machine slept."""
+    offset_s: float = attrs.field(default=2.0, validator=positive)
+    """It differs from the venue's by at least so much, what is not known of that left out."""
 
 
 @attrs.frozen(kw_only=True)

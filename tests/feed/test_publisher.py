@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
+import trio.testing
 
 from kraken_engine.codec.ws_v2 import Level
 from kraken_engine.errors import Stale, UsageError
@@ -92,6 +94,21 @@ async def test_health_sees_every_notice_and_a_stream_sees_its_own() -> None:
         publisher.announce(LineDown(at_s=0, line="A", reason="r", failures=1, retry_in_s=0))
         assert [type(e) for e in await drain(publisher, health)] == [Live, Stale, LineDown]
         assert [type(e) for e in [e async for e in mine]] == [Live, Trade, Stale]
+
+
+async def test_a_notice_with_nothing_else_to_tell_wakes_whoever_waits(autojump_clock: trio.testing.MockClock) -> None:
+    publisher, feed, _ = make()
+    told: list[Event] = []
+    async with feed.subscribe(Health()) as health, trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            with trio.fail_after(1):
+                told.append(await anext(aiter(health)))
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        publisher.announce_at_once(LineDown(at_s=0, line="A", reason="r", failures=1, retry_in_s=0))
+    assert [type(event) for event in told] == [LineDown]
 
 
 async def test_late_values_are_withheld_from_readers_and_the_newest_follows_live() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,3 +41,38 @@ def test_the_venues_clock_goes_on_by_ours_and_not_by_the_wall() -> None:
     assert clock.now_ns(now=5.0) == 1000_500_000_000
     assert clock.now_ns(now=65.0) == 1060_500_000_000
     assert clock.offset_s(1061_500_000_000, now=65.0) == pytest.approx(1.0)
+
+
+def test_of_what_the_venue_said_the_best_is_kept_and_a_contradiction_believed() -> None:
+    clock = VenueClock()
+    clock.learn(1000, at_s=5.0, took_s=4.0)  # asked at 1.0: between 1000 and 1005 by now
+    assert (clock.now_ns(now=5.0), clock.error_s(now=5.0)) == (1002_500_000_000, 2.5)
+    assert clock.latest_ns(now=5.0) == 1005_000_000_000
+    clock.learn(1001, at_s=6.0)  # says more, and agrees
+    assert (clock.now_ns(now=6.0), clock.error_s(now=6.0)) == (1001_500_000_000, 0.5)
+    clock.learn(1011, at_s=16.0, took_s=1.0)  # says less, and agrees
+    assert clock.now_ns(now=16.0) == 1011_500_000_000
+    assert clock.age_s(now=17.0) == 1.0
+    clock.learn(2211, at_s=17.0, took_s=1.0)  # the machine slept, and the monotonic clock with it
+    assert clock.now_ns(now=17.0) == 2212_000_000_000
+    clock.forget()
+    assert (clock.now_ns(now=18.0), clock.age_s(now=18.0), clock.error_s(now=18.0)) == (None, math.inf, math.inf)
+
+
+@given(
+    true_s=st.floats(1e9, 2e9),
+    answers=st.lists(
+        st.tuples(st.floats(0.0, 600.0), st.floats(0.0, 15.0), st.floats(0.0, 1.0)), min_size=1, max_size=20
+    ),
+)
+def test_the_true_time_is_never_further_off_than_the_error_that_is_told(
+    true_s: float, answers: list[tuple[float, float, float]]
+) -> None:
+    clock, now = VenueClock(), 0.0
+    for pause_s, took_s, place in answers:
+        now += pause_s + took_s
+        written_at = now - took_s * place  # when the venue looked at its clock
+        clock.learn(math.floor(true_s + written_at), at_s=now, took_s=took_s)
+        told_ns = clock.now_ns(now=now)
+        assert told_ns is not None
+        assert abs(told_ns / 1e9 - (true_s + now)) <= clock.error_s(now=now) + 1e-3

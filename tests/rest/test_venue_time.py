@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import attrs
 import pytest
 import trio
-from tests.rest.harness import RESULTS, Hang, TinyVenue, rest_of
+from tests.rest.harness import RESULTS, Hang, Http, TinyVenue, rest_of
 from trio.testing import MockClock
 
 from kraken_engine.errors import NonceRejected
+from kraken_engine.normalise.events import ClockNotice, Notice
 from kraken_engine.runtime import Runtime
 
 NOW_S: int = RESULTS["Time"]["unixtime"]
@@ -32,6 +35,15 @@ class WrongClock:
 
 def late(runtime: Runtime) -> Runtime:
     return attrs.evolve(runtime, clock=WrongClock(3600.0))
+
+
+def ahead(runtime: Runtime) -> Runtime:
+    return attrs.evolve(runtime, clock=WrongClock(-86_400.0))
+
+
+def date(unix_s: int) -> bytes:
+    at = datetime.fromtimestamp(unix_s, UTC)
+    return f"Date: {at:%a, %d %b %Y %H:%M:%S} GMT\r\n".encode()
 
 
 def used_until_now() -> TinyVenue:
@@ -68,3 +80,27 @@ async def test_the_time_is_not_asked_for_while_nonces_are_taken(autojump_clock: 
         for _ in range(5):
             await rest.private.api_key_info()
     assert "Time" not in venue.names()
+
+
+async def test_the_date_of_any_answer_says_the_venues_time(autojump_clock: MockClock) -> None:
+    """Also that of a refusal: the next nonce is above it, and nobody has to ask."""
+    venue = TinyVenue()
+    venue.script["GetApiKeyInfo"] = [Http(200, b'{"error":["EAPI:Invalid nonce"]}', date(NOW_S))]
+    async with rest_of(venue, change=late) as rest:
+        await rest.private.api_key_info()
+        assert rest.public.venue_clock.now_ns(now=trio.current_time()) == pytest.approx((NOW_S + 0.5) * 1e9, abs=1e9)
+    assert "Time" not in venue.names()
+    assert venue.nonces()[-1] > NOW_S * 10**9
+
+
+async def test_nonces_that_do_not_follow_a_clock_are_told_of_once(autojump_clock: MockClock) -> None:
+    venue, notices = TinyVenue(), list[Notice]()
+    venue.script["SystemStatus"] = [Http(200, b'{"error":[],"result":{"status":"online"}}', date(NOW_S))]
+    async with rest_of(venue, change=ahead, notices=notices) as rest:
+        await rest.public.system_status()
+        for _ in range(3):
+            await rest.private.api_key_info()
+    told = [notice.what for notice in notices if isinstance(notice, ClockNotice) and notice.step_s is not None]
+    assert len(told) == 1
+    assert told[0].startswith("main: nonces do not follow the wall clock, which is 86")
+    assert all(nonce < (NOW_S + 3600) * 10**9 for nonce in venue.nonces())

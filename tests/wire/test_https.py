@@ -14,6 +14,8 @@ import attrs
 import pytest
 import trio
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.wire.harness import MemoryNetwork, runtime_on
 
 from kraken_engine.config import RestSettings, WireSettings
@@ -88,6 +90,32 @@ async def client_of(
 
 def _packed(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+@pytest.mark.parametrize(
+    ("headers", "unix_s"),
+    [
+        ({"date": "Sun, 06 Nov 1994 08:49:37 GMT"}, 784_111_777),
+        ({"date": " Sun, 06 Nov 1994 08:49:37 GMT ", "age": "0"}, 784_111_777),
+        ({"date": "Sun, 06 Nov 1994 08:49:37 GMT", "age": "12"}, None),  # some cache has kept it
+        ({"date": "Sun, 06 Nov 1994 08:49:37 CET"}, None),
+        ({"date": "Sunday, 06-Nov-94 08:49:37 GMT"}, None),
+        ({"date": "Sun, 31 Feb 1994 08:49:37 GMT"}, None),
+        ({"date": "Sun, 06 Nov 1994 25:49:37 GMT"}, None),
+        ({"date": "Sun, 06 Nov 0000 08:49:37 GMT"}, None),
+        ({"date": "Sun, 06 Xyz 1994 08:49:37 GMT"}, None),
+        ({"date": "Sun, \u0660\u0666 Nov 1994 08:49:37 GMT"}, None),
+        ({}, None),
+    ],
+)
+def test_the_date_of_an_answer_is_believed_if_it_is_one(headers: dict[str, str], unix_s: int | None) -> None:
+    assert HttpAnswer(status=200, headers=headers, body=b"", received_s=0.0).date_unix_s == unix_s
+
+
+@given(st.text(max_size=40))
+def test_no_date_is_too_strange(text: str) -> None:
+    answer = HttpAnswer(status=200, headers={"date": text}, body=b"", received_s=0.0)
+    assert answer.date_unix_s is None or text.strip().endswith("GMT")
 
 
 async def test_an_answer_is_its_status_headers_and_body(autojump_clock: trio.testing.MockClock) -> None:

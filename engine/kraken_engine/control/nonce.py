@@ -67,7 +67,7 @@ class NonceSource:
     refusals: int = attrs.field(default=0, init=False)
     """Nonces refused since one was accepted."""
     clock_step: ClockStepped | None = attrs.field(default=None, init=False)
-    """The last step of the wall clock, for whoever tells the operator; to be set to None by them."""
+    """The last step of the wall clock that a call met, for whoever tells of it; to be set to None by them."""
     _last: int = attrs.field(init=False)
     _just_marked: bool = attrs.field(default=False, init=False)
     _anchor: tuple[int, float] | None = attrs.field(default=None, init=False)

@@ -87,6 +87,11 @@ class Publisher:
         """Publish a notice that concerns no single stream (a line, the venue's state)."""
         self._tell(HEALTH_KEY, notice)
 
+    def announce_at_once(self, notice: Notice) -> None:
+        """Publish a notice and let readers run: for whoever has nothing else to tell."""
+        self.announce(notice)
+        self.flush()
+
     # -- accounts
 
     def host(self, account: str, greet: Callable[[StreamKey], Iterable[Event]]) -> Callable[[], None]:

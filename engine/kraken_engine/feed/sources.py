@@ -140,6 +140,11 @@ class Sources:
         self._on_news(notice)
         self._publisher.announce(notice)
 
+    def announce_at_once(self, notice: Notice) -> None:
+        """Pass such a notice on, and let readers run."""
+        self.announce(notice)
+        self.flush()
+
     def flush(self) -> None:
         """Let readers run."""
         self._publisher.flush()

@@ -26,6 +26,7 @@ import structlog
 from kraken_engine.errors import Stale
 from kraken_engine.normalise.account_events import AccountDiffers
 from kraken_engine.normalise.events import (
+    ClockNotice,
     Event,
     Inconsistent,
     KeyNotice,
@@ -118,9 +119,9 @@ def log_to_standard_error(level: str) -> Generator[None]:
 def log_event(log: structlog.stdlib.BoundLogger, event: Event) -> None:
     """Write a line about ``event`` if it deserves one.
 
-    Lines going down, accounts that differ, keys that should be others, alarms and refusals are warnings; lines coming
-    up, sources and states of the venue are information; what happens to single symbols is for debugging, and market
-    data is never logged.
+    Lines going down, accounts that differ, keys that should be others, clocks that are wrong, alarms and refusals are
+    warnings; lines coming up, sources and states of the venue are information; what happens to single symbols is for
+    debugging, and market data is never logged.
     """
     if isinstance(event, MarketEvent):
         return
@@ -128,6 +129,7 @@ def log_event(log: structlog.stdlib.BoundLogger, event: Event) -> None:
         case (
             LineDown()
             | AccountDiffers()
+            | ClockNotice(wrong=True)
             | Inconsistent()
             | KeyNotice(grave=True)
             | Refused(final=True)
@@ -135,7 +137,7 @@ def log_event(log: structlog.stdlib.BoundLogger, event: Event) -> None:
             | StoreNotice(failing=True)
         ):
             log.warning(_name(event), **_fields(event))
-        case KeyNotice() | LineUp() | ModeChanged() | SourceChanged() | StoreNotice() | VenueStatus():
+        case ClockNotice() | KeyNotice() | LineUp() | ModeChanged() | SourceChanged() | StoreNotice() | VenueStatus():
             log.info(_name(event), **_fields(event))
         case Notice():
             log.debug(_name(event), **_fields(event))

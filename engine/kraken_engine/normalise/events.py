@@ -24,6 +24,7 @@ __all__ = [
     "AuthFailed",
     "Candle",
     "CircuitChanged",
+    "ClockNotice",
     "Event",
     "Gap",
     "Inconsistent",
@@ -355,6 +356,22 @@ class CircuitChanged(Notice):
     """``public``, or the name of the account."""
     state: str
     retry_in_s: float
+
+
+@attrs.frozen(kw_only=True)
+class ClockNotice(Notice):
+    """The wall clock of this machine was set, or is not the venue's (``wrong``), or is again.
+
+    Timers do not go by it, nonces rise all the same, and deadlines of orders are reckoned by the venue's clock.
+    """
+
+    what: str
+    """In plain words."""
+    wrong: bool
+    step_s: float | None = None
+    """By how much it moved against the monotonic clock; a machine that slept looks the same."""
+    offset_s: float | None = None
+    """By how much it is ahead of the venue's."""
 
 
 @attrs.frozen(kw_only=True)

@@ -57,7 +57,7 @@ class PublicRest:
         self._fetching = trio.Lock()
         self._stand_in: Mapping[str, Instrument] = {}
         self.venue_clock = venue_clock
-        """The venue's time, from every answer of :meth:`time`."""
+        """The venue's time, from every answer, private ones included: deadlines of orders are to be reckoned by it."""
 
     @property
     def rejected(self) -> Mapping[str, int]:
@@ -87,7 +87,7 @@ class PublicRest:
 
         def finish(reply: Reply) -> codec.ServerTime:
             said = codec.decode_time(reply.envelope)
-            self.venue_clock.learn(said.unixtime, at_s=reply.received_s)
+            self.venue_clock.learn(said.unixtime, at_s=reply.received_s, took_s=reply.took_s)
             return said
 
         return await self._queue.call(operation(group, "Time"), {}, finish, timeout_s=timeout_s)

@@ -394,6 +394,8 @@ class RestQueue:
         try:
             reply = await self.sender.send(call.what, call.fields, timeout_s=timeout_s)
             self._latencies.append(reply.received_s - call.sent_at)
+            if reply.date_unix_s is not None:
+                self._venue_clock.learn(reply.date_unix_s, at_s=reply.received_s, took_s=reply.took_s)
             if reply.envelope.errors:
                 return refusal(call.what, reply.envelope.errors)
             call.value = call.finish(reply)

@@ -20,7 +20,7 @@ import trio
 from kraken_engine.codec.rest import Envelope, decode_envelope
 from kraken_engine.codec.signing import signed_request
 from kraken_engine.control.call_queue import Urgency
-from kraken_engine.control.nonce import Held, NeedsMark, NonceSource
+from kraken_engine.control.nonce import ClockStepped, Held, NeedsMark, NonceSource
 from kraken_engine.errors import DecodeError, EngineError, NonceRejected, NotSent, RestFailed, StoreError
 from kraken_engine.rest.operations import Operation
 from kraken_engine.rest.venue_clock import VenueClock
@@ -45,6 +45,10 @@ class Reply:
     envelope: Envelope
     received_s: float
     """Monotonic seconds at which it had arrived."""
+    took_s: float = 0.0
+    """Seconds it took, from when the request was handed over."""
+    date_unix_s: int | None = None
+    """The second that HTTP names as its date."""
 
 
 class Sender(Protocol):
@@ -128,6 +132,10 @@ class SignedSender:
     venue_clock: VenueClock
     ask_time: Callable[[], Awaitable[object]]
     """Asks the venue for its time, which ``venue_clock`` then knows."""
+    not_followed: Callable[[ClockStepped], None]
+    """Told of a wall clock so far ahead that nonces do not go along; must not wait."""
+    _told: bool = attrs.field(default=False, init=False)
+    """Whether the nonces know the venue's time."""
     _refused: bool = attrs.field(default=False, init=False)
     """Whether the last nonce was, and the next one has to go above the venue's time."""
 
@@ -155,7 +163,7 @@ class SignedSender:
             return False
         now = self.clock.now()
         self._refused = reset
-        return reset and self.nonces.refused(now=now, venue_ns=self.venue_clock.now_ns(now=now) or 0)
+        return reset and self.nonces.refused(now=now, venue_ns=self.venue_clock.latest_ns(now=now) or 0)
 
     async def _go_above_the_venues_time(self) -> None:
         """Ask for it, unless it was said lately; without it the next nonce is merely higher than the last."""
@@ -166,7 +174,7 @@ class SignedSender:
             with contextlib.suppress(EngineError):
                 await self.ask_time()
             now = self.clock.now()
-            venue_ns = self.venue_clock.now_ns(now=now)
+            venue_ns = self.venue_clock.latest_ns(now=now)
             if venue_ns is not None:
                 self.nonces.told(venue_ns, now=now)
                 self.nonces.reset_above(venue_ns)
@@ -177,8 +185,16 @@ class SignedSender:
         raise NotSent(what.name, f"the mark of its nonces was not saved within {timeout_s:g} s, so nothing is signed")
 
     async def _drawn(self, what: Operation) -> int:
+        now = self.clock.now()
+        venue_ns = self.venue_clock.now_ns(now=now)
+        if not self._told and venue_ns is not None:  # a clock that was wrong from the beginning has no steps
+            self._told = True
+            self.nonces.told(venue_ns, now=now)
         while True:
             drawn = self.nonces.next(self.clock.wall_ns(), now=self.clock.now(), urgent=what.urgency <= Urgency.CANCEL)
+            step, self.nonces.clock_step = self.nonces.clock_step, None
+            if step is not None and not step.followed:
+                self.not_followed(step)
             match drawn:
                 case int():
                     return drawn
@@ -232,13 +248,13 @@ def _reply(what: Operation, answer: HttpAnswer) -> Reply:
     in between gave up on the answer. Some such answers still carry its envelope.
     """
     if answer.status == 200:
-        return Reply(envelope=decode_envelope(answer.body), received_s=answer.received_s)
+        return _in(answer, decode_envelope(answer.body))
     try:
         envelope = decode_envelope(answer.body)
     except DecodeError:
         envelope = None
     if envelope is not None and envelope.errors:
-        return Reply(envelope=envelope, received_s=answer.received_s)
+        return _in(answer, envelope)
     words = snippet(answer.body)
     raise RestFailed(
         what.name,
@@ -249,3 +265,7 @@ def _reply(what: Operation, answer: HttpAnswer) -> Reply:
         status=answer.status,
         retry_after_s=answer.retry_after_s,
     )
+
+
+def _in(answer: HttpAnswer, envelope: Envelope) -> Reply:
+    return Reply(envelope=envelope, received_s=answer.received_s, took_s=answer.took_s, date_unix_s=answer.date_unix_s)

@@ -105,7 +105,7 @@ async def open_account(
         public = public or market.rest
         if public is None:
             public = await stack.enter_async_context(
-                open_public_rest(config, runtime, notify=publisher.announce, desk=market.desk)
+                open_public_rest(config, runtime, notify=publisher.announce_at_once, desk=market.desk)
             )
         public.stand_in(market.instruments)
         rest = await stack.enter_async_context(
@@ -118,12 +118,12 @@ async def open_account(
                 emergency_key=emergency_key,
                 tier=settings.tier,
                 marks=None if store is None else store.nonces,
-                notify=publisher.announce,
+                notify=publisher.announce_at_once,
                 desk=market.desk,
             )
         )
         tokens = await stack.enter_async_context(
-            open_auth_refresher(settings.name, rest, config, runtime, notify=publisher.announce)
+            open_auth_refresher(settings.name, rest, config, runtime, notify=publisher.announce_at_once)
         )
         record = MemoryRecord() if store is None else StoredRecord(store, settings.name)
         parts = _Parts(
@@ -187,7 +187,7 @@ async def open_account(
                 nursery.start_soon(parts.run_reached)
                 if config.failover.enabled:
                     nursery.start_soon(parts.backup.run)
-                nursery.start_soon(check_key, settings.name, rest, runtime.clock, publisher.announce)
+                nursery.start_soon(check_key, settings.name, rest, runtime.clock, publisher.announce_at_once)
                 nursery.start_soon(parts.checks.run_positions)
                 nursery.start_soon(parts.checks.run_balances)
                 yield Account(

@@ -112,7 +112,9 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
         if settings:
             # The venue limits public calls by address: whoever asks goes through the market's, if it has one.
             public = market.rest or await stack.enter_async_context(
-                open_public_rest(market.config, market.runtime, notify=market.publisher.announce, desk=market.desk)
+                open_public_rest(
+                    market.config, market.runtime, notify=market.publisher.announce_at_once, desk=market.desk
+                )
             )
             for name, account in settings.items():
                 accounts[name] = await stack.enter_async_context(
@@ -182,5 +184,4 @@ class _DiskNews:
         if self.publisher is None:
             log_event(logger("store"), notice)
         else:  # which is heard by the log, too
-            self.publisher.announce(notice)
-            self.publisher.flush()
+            self.publisher.announce_at_once(notice)

@@ -117,7 +117,7 @@ async def open_failover(
         rest: PublicRest | None = None
         if has_rest(config):
             rest = await stack.enter_async_context(
-                open_public_rest(config, runtime, notify=continuity.sources.announce, desk=desk)
+                open_public_rest(config, runtime, notify=continuity.sources.announce_at_once, desk=desk)
             )
         if rest is None or not config.failover.enabled:
             continuity.settings = attrs.evolve(continuity.settings, enabled=False)

@@ -5,7 +5,8 @@
     open_public_rest()                leaving the block ends everything below it
     ├─ HTTP connections               pooled
     └─ background (nursery)
-       └─ REST queue "public"         breaker, pace and retries inside
+       ├─ REST queue "public"         breaker, pace and retries inside
+       └─ clock watch                 tells when the wall clock was set, or is not the venue's
     open_private_rest()               one for each account
     ├─ HTTP connections               one for each key: nonces must not overtake each other
     └─ background (nursery)
@@ -28,12 +29,12 @@ from kraken_engine.config import Config
 from kraken_engine.config_rules import is_confidential
 from kraken_engine.control.circuit_breaker import CircuitBreaker
 from kraken_engine.control.error_actions import ActivateCircuitBreaker, ErrorDesk
-from kraken_engine.control.nonce import NonceSource
+from kraken_engine.control.nonce import ClockStepped, NonceSource
 from kraken_engine.control.rest_limits import REST_TIERS, CallCounter, PublicPace
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
 from kraken_engine.errors import ConfigError, UsageError, shown
-from kraken_engine.normalise.events import Notice
+from kraken_engine.normalise.events import ClockNotice, Notice
 from kraken_engine.rest.limits import AddressLimits, KeyLimits, assumed_level
 from kraken_engine.rest.private import PrivateRest
 from kraken_engine.rest.public import PublicRest
@@ -42,6 +43,7 @@ from kraken_engine.rest.sending import MemoryMarks, NonceMarks, SignedSender, Un
 from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.secret import ApiKey, Secret
+from kraken_engine.tasks.clock_watch import run_clock_watch
 from kraken_engine.tasks.scope import open_background
 from kraken_engine.venue.core.accounts.settings import TEST_KEY, TEST_SECRET
 from kraken_engine.venue.shells.memory import MemoryNetwork
@@ -162,6 +164,7 @@ async def open_public_rest(
         )
         async with open_background("the public REST API") as nursery:
             await nursery.start(queue.serve_calls)
+            nursery.start_soon(run_clock_watch, runtime.clock, venue_clock, config.clock, notify or _to_nobody)
             leave = queue.desk.own(ActivateCircuitBreaker, None, queue.activate_breaker)
             try:
                 yield PublicRest(queue, runtime.clock, venue_clock)
@@ -197,7 +200,7 @@ async def open_private_rest(
             raise ConfigError(f"account {name}: expected another key for emergencies, got the ordinary one twice")
     if tier not in REST_TIERS:
         raise ConfigError(f"account {name}: expected a tier of {', '.join(REST_TIERS)}, got {shown(tier)}")
-    marks = marks or MemoryMarks()
+    marks, tell = marks or MemoryMarks(), notify or _to_nobody
     desk = desk or public.desk
     account = name
     endpoint = parse_endpoint(config.rest.base_url, "http")
@@ -215,9 +218,16 @@ async def open_private_rest(
                 now = runtime.clock.now()
                 counter.spend(assumed_level(REST_TIERS[tier], config.rest.rate_limit_buffer, idle_s), now=now)
             nonces = NonceSource(mark, config.nonce)
+
+            def not_followed(step: ClockStepped) -> None:
+                what = f"{name}: nonces do not follow the wall clock, which is {step.by_s:.1f} s ahead of all else"
+                tell(ClockNotice(at_s=runtime.clock.now(), what=what, wrong=True, step_s=step.by_s))
+
             return RestQueue(
                 name,
-                sender=SignedSender(http, key, nonces, marks, runtime.clock, public.venue_clock, public.time),
+                sender=SignedSender(
+                    http, key, nonces, marks, runtime.clock, public.venue_clock, public.time, not_followed
+                ),
                 limits=KeyLimits(counter),
                 breaker=CircuitBreaker(config.breaker),
                 budget=public.budget,
@@ -226,7 +236,7 @@ async def open_private_rest(
                 venue_clock=public.venue_clock,
                 pauses=RetryPause(config.retry, runtime.fork_rng(f"rest {name}")),
                 concurrency=1,
-                notify=notify or _to_nobody,
+                notify=tell,
                 desk=desk,
                 account=account,
             )

@@ -14,10 +14,12 @@ Knows nothing of the venue, of keys, or of which calls may be repeated.
 
 from __future__ import annotations
 
+import re
 import ssl
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, final
 
 import attrs
@@ -51,6 +53,16 @@ class HttpAnswer:
     """Unpacked."""
     received_s: float
     """Monotonic seconds at which the last byte was there."""
+    took_s: float = 0.0
+    """Seconds since the request was handed over, connecting included."""
+
+    @property
+    def date_unix_s(self) -> int | None:
+        """Whole seconds since 1970 by the sender's clock (``Date``); None if it does not say, or nonsense.
+
+        None, too, for what some cache has kept for a while (``Age``): that has the date of the first answer.
+        """
+        return _unix_seconds(self.headers.get("date", "")) if self.headers.get("age", "0").strip() == "0" else None
 
     @property
     def retry_after_s(self) -> float:
@@ -125,6 +137,7 @@ class HttpClient:
 
     async def _exchange(self, what: str, request: httpx.Request) -> HttpAnswer:
         backend = self._transport.backend
+        began_s = self._runtime.clock.now()
         await backend.look_for_dead_streams()
         response = await self._transport.handle_async_request(request)
         try:
@@ -133,11 +146,13 @@ class HttpClient:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + backend.wire.close_timeout_s):
                 await response.aclose()
         response.extensions["network_stream"].busy = False
+        received_s = self._runtime.clock.now()
         return HttpAnswer(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
             body=body,
-            received_s=self._runtime.clock.now(),
+            received_s=received_s,
+            took_s=received_s - began_s,
         )
 
     async def _read_body(self, what: str, response: httpx.Response) -> bytes:
@@ -292,6 +307,26 @@ class _Transport(httpx.AsyncHTTPTransport):
             keepalive_expiry=None,
             network_backend=backend,
         )
+
+
+def _unix_seconds(text: str) -> int | None:
+    """Return the time in ``Sun, 06 Nov 1994 08:49:37 GMT`` (RFC 9110, 5.6.7: the one form that is still sent)."""
+    found = _DATE.fullmatch(text.strip())
+    if found is None or found["month"] not in _MONTHS:
+        return None
+    month = _MONTHS.index(found["month"]) + 1
+    day, year, hour, minute, second = (int(found[part]) for part in ("day", "year", "hour", "minute", "second"))
+    try:
+        return int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
+    except ValueError:
+        return None
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DATE = re.compile(
+    r"[A-Z][a-z]{2}, (?P<day>[0-9]{2}) (?P<month>[A-Z][a-z]{2}) (?P<year>[0-9]{4}) "
+    r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2}) GMT"
+)
 
 
 def _unused_context() -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import itertools
 import json
 import re
@@ -298,3 +299,9 @@ def test_a_body_of_a_get_says_nothing(exchange: Exchange) -> None:
     query = {"pair": "XBTUSD"}
     request = RestRequest(method="GET", path="/0/public/Depth", query=query, body=b"pair=ETHUSD")
     assert list(json.loads(exchange.rest(request, 5.0).body)["result"]) == ["XXBTZUSD"]
+
+
+@pytest.mark.parametrize("path", ["/0/public/Time", "/0/public/Nothing", "/0/private/Balance"])
+def test_every_answer_has_the_date_of_the_venues_clock(exchange: Exchange, path: str) -> None:
+    said = exchange.rest(RestRequest(method="GET", path=path), 5.0).headers["date"]
+    assert email.utils.parsedate_to_datetime(said).timestamp() == answer(exchange, "Time")["result"]["unixtime"]

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
+
 from kraken_engine.errors import ConfigError, UsageError
 from kraken_engine.runtime import seeded_rng
 from kraken_engine.venue.core import frames
@@ -38,7 +40,7 @@ from kraken_engine.venue.core.rest_form import failure
 from kraken_engine.venue.core.rest_gate import PublicPace, RestGate
 from kraken_engine.venue.core.rest_public import PublicRest
 from kraken_engine.venue.core.sessions import Session
-from kraken_engine.venue.core.timestamps import NS_PER_S, NS_PER_US, Stamps
+from kraken_engine.venue.core.timestamps import NS_PER_S, NS_PER_US, Stamps, http_date
 
 __all__ = ["Exchange"]
 
@@ -214,7 +216,8 @@ class Exchange:
                 return self.private.rest.answer(request, wall_ns)
             return self._rest.answer(request, wall_ns, self.system)
 
-        return self.faults.on_rest(request, answer)
+        said = self.faults.on_rest(request, answer)
+        return attrs.evolve(said, headers={"date": http_date(wall_ns), **said.headers})
 
     def listeners_to(self, account: str) -> list[Listener]:
         """Return everybody who listens to an account."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["NS_PER_S", "NS_PER_US", "Stamps", "rfc1123", "rfc3339_ns"]
+__all__ = ["NS_PER_S", "NS_PER_US", "Stamps", "http_date", "rfc1123", "rfc3339_ns"]
 
 NS_PER_S = 1_000_000_000
 NS_PER_US = 1_000
@@ -51,6 +51,13 @@ def rfc1123(wall_ns: int) -> str:
     day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[at.weekday()]
     month = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[at.month - 1]
     return f"{day}, {at.day:02d} {month} {at.year % 100:02d} {at.hour:02d}:{at.minute:02d}:{at.second:02d} +0000"
+
+
+def http_date(wall_ns: int) -> str:
+    """Return ``Tue, 11 Nov 2025 00:17:04 GMT``, the form of the header ``Date`` of every answer (RFC 9110, 5.6.7)."""
+    day, date, month, _, time, _ = rfc1123(wall_ns).split(" ")
+    year = (_EPOCH + timedelta(seconds=wall_ns // NS_PER_S)).year
+    return f"{day} {date} {month} {year} {time} GMT"
 
 
 def rfc3339_ns(text: str) -> int | None:
