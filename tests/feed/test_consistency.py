@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +78,14 @@ def test_a_state_in_between_two_that_were_shown_is_explained() -> None:
     assert verdict(between, before, after) is Agreement.AGE
     never = book([("6", "3"), ("5", "1")], [("8", "1")], source=REST)
     assert verdict(never, before, after) is Agreement.DIFFERENT
+
+
+def test_levels_that_rest_lacks_are_a_difference() -> None:
+    whole = book([("6", "1"), ("5", "1")], [("8", "1")])
+    later = attrs.evolve(whole, received_s=10.05)
+    for part in (book([]), book([("6", "1")], [("8", "1")]), book([("6", "1"), ("5", "1")])):
+        assert verdict(attrs.evolve(part, source=REST), whole) is Agreement.DIFFERENT
+        assert verdict(attrs.evolve(part, source=REST), whole, later) is Agreement.DIFFERENT
 
 
 def test_a_difference_says_where() -> None:

@@ -234,6 +234,67 @@ def test_a_subscription_that_never_sends_is_found_out_by_asking_rest(lines: int)
     in_scene(play, settings)
 
 
+def test_tickers_are_there_in_time_although_rest_does_not_know_one_of_the_symbols() -> None:
+    async def play(scene: Scene) -> None:
+        now = trio.current_time()
+        scene.world.exchange.faults.rest_error("EQuery:Unknown asset pair", now=now, path="/0/public/Ticker")
+        scene.cut()
+        cut = scene.now()
+        await trio.sleep(10)
+        assert scene.first(TickerUpdate, REST, cut) - cut <= 5.2
+
+    in_scene(play)
+
+
+@pytest.mark.parametrize("words", ["EQuery:Unknown asset pair", "EGeneral:Invalid arguments"])
+def test_what_rest_refused_in_one_outage_is_asked_for_in_the_next(words: str) -> None:
+    async def play(scene: Scene) -> None:
+        book = scene.topics[-1]
+        now = trio.current_time()
+        scene.world.exchange.faults.rest_error(words, now=now, path="/0/public/Depth")
+        scene.cut()
+        await trio.sleep(20)
+        with pytest.raises(Stale, match=words):
+            scene.market.feed.latest(book)
+        scene.mend()
+        await trio.sleep(10)
+        assert scene.market.feed.latest(book).source is WS
+        scene.cut()
+        await trio.sleep(10)
+        assert scene.market.feed.latest(book).source is REST
+
+    in_scene(play)
+
+
+def test_one_market_that_rest_does_not_know_does_not_spoil_the_comparison_of_the_others() -> None:
+    async def play(scene: Scene) -> None:
+        now = trio.current_time()
+        scene.world.exchange.faults.rest_error("EQuery:Unknown asset pair", now=now, path="/0/public/Ticker")
+        ticker, book = await scene.market.failover.verify_consistency()
+        assert (ticker.channel, ticker.agreement) == ("ticker", Agreement.UNKNOWN)
+        assert "Unknown asset pair" in ticker.what
+        assert (book.channel, book.agreement.fine) == ("book", True)
+
+    in_scene(play)
+
+
+def test_a_stream_that_is_lost_while_it_is_compared_is_not_called_different() -> None:
+    async def play(scene: Scene) -> None:
+        found: list[Comparison] = []
+
+        async def compare() -> None:
+            found.extend(await scene.market.failover.verify_consistency(scene.topics[-1]))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(compare)
+            await trio.sleep(0.2)
+            scene.cut()
+        assert [one.agreement for one in found] == [Agreement.UNKNOWN]
+        assert "lost it meanwhile" in found[0].what
+
+    in_scene(play)
+
+
 def test_a_quiet_market_is_not_called_stale_whatever_rest_is_asked() -> None:
     settings = attrs.evolve(SETTINGS, rate=0.2)
 

@@ -133,7 +133,9 @@ def _difference(rest: MarketEvent, shown: MarketEvent, rounding: Decimal) -> str
     if isinstance(rest, BookUpdate) and isinstance(shown, BookUpdate):
         sides = (("bids", rest.book.bids, shown.book.bids), ("asks", rest.book.asks, shown.book.asks))
         for name, there, here in sides:
-            for place, (a, b) in enumerate(zip(_top(there), _top(here), strict=False)):
+            if len(_top(there)) != len(_top(here)):
+                return f"{name}: REST has {len(there)} levels, WebSocket {len(here)}"
+            for place, (a, b) in enumerate(zip(_top(there), _top(here), strict=True)):
                 if a.price != b.price or abs(a.qty - b.qty) > rounding:
                     return f"{name}[{place}]: REST {a.qty} at {a.price}, WebSocket {b.qty} at {b.price}"
         return None
@@ -150,7 +152,8 @@ def _is_between(rest: BookUpdate, shown: Sequence[MarketEvent]) -> bool:
         for side in sides:
             for level in side:
                 known.setdefault(level.price, []).append(level.qty)
-        if not all(_was(level, known) for level in _top(rest_side)):
+        fewest = min((len(_top(side)) for side in sides), default=0)
+        if len(_top(rest_side)) < fewest or not all(_was(level, known) for level in _top(rest_side)):
             return False
     return True
 

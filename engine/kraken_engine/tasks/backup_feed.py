@@ -20,6 +20,7 @@ from kraken_engine.model import Integrity
 from kraken_engine.normalise.events import Candle, MarketEvent
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.tasks.continuity import Continuity
+from kraken_engine.tasks.tickers import Tickers
 
 __all__ = ["run_backup_feed"]
 
@@ -28,8 +29,6 @@ _ANSWER_S = 5.0
 _STATUS_S = 15.0
 """Time between two questions about the state of a venue that is away."""
 _PREPARE_AGAIN_S = 60.0
-_NAMED_SYMBOLS = 50
-"""More tickers than these are asked for by asking for all."""
 
 
 async def run_backup_feed(continuity: Continuity, questions: Questions) -> None:
@@ -60,13 +59,15 @@ async def run_backup_feed(continuity: Continuity, questions: Questions) -> None:
 class _BackupFeed:
     continuity: Continuity
     questions: Questions
+    tickers: Tickers = attrs.field(init=False)
     in_flight: dict[Poll, None] = attrs.field(factory=dict[Poll, None], init=False)
     _since: dict[Poll, tuple[int, float]] = attrs.field(factory=dict[Poll, tuple[int, float]], init=False)
     """Where the last answer ended, and when it was asked for: one of an earlier outage is nowhere to go on from."""
-    _ask_for_all: bool = attrs.field(default=False, init=False)
-    """A list of symbols was refused: one of them is unknown at REST."""
     _state_due_s: float = attrs.field(default=-math.inf, init=False)
     """When the venue may be asked for its state again."""
+
+    def __attrs_post_init__(self) -> None:
+        self.tickers = Tickers(self.questions, self.continuity.clock)
 
     async def prepare(self) -> None:
         """Learn REST's names of symbols ahead of time: later there is none to lose."""
@@ -129,8 +130,7 @@ class _BackupFeed:
     async def _ask_tickers(self, asked_s: float) -> None:
         continuity = self.continuity
         symbols = [str(key[1]) for key in continuity.streams_of(TICKERS)]
-        named = len(symbols) <= _NAMED_SYMBOLS and not self._ask_for_all
-        tickers = await self.questions.ticker(symbols if named else ())
+        tickers = await self.tickers.ask(symbols)
         for key in continuity.streams_of(TICKERS):
             ticker = tickers.get(str(key[1]))
             if ticker is not None:
@@ -146,10 +146,8 @@ class _BackupFeed:
 
     def _rejected(self, poll: Poll, error: Rejected | UsageError) -> None:
         continuity = self.continuity
-        if isinstance(error, Rejected) and error.retryable:
+        if poll == TICKERS or (isinstance(error, Rejected) and error.retryable):
             continuity.failed(poll, str(error))
-        elif poll == TICKERS:
-            self._ask_for_all = True
         else:
             for key in continuity.streams_of(poll):
                 continuity.refused(key, f"REST: {error}")

@@ -18,30 +18,24 @@ import attrs
 import trio
 
 from kraken_engine.control.verification import Consequence
-from kraken_engine.errors import EngineError
+from kraken_engine.errors import EngineError, Rejected, Stale, UsageError
 from kraken_engine.feed.consistency import Agreement, Comparison, compare, contradicts
 from kraken_engine.feed.questions import REST_BOOK_DEPTH, Questions
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Event, Inconsistent, MarketEvent, TickerUpdate
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.tasks.continuity import Continuity
+from kraken_engine.tasks.tickers import AsksTickers, Tickers
 
 __all__ = ["Comparing", "run_probe", "run_verification", "verify_consistency"]
 
 _SETTLE_S = 0.5
 """How long after an answer the lines may show the same moment of the venue."""
 _ANSWER_S = 5.0
-_NAMED_SYMBOLS = 50
 
 
-class Comparing(Protocol):
+class Comparing(AsksTickers, Protocol):
     """The questions a comparison takes; see :class:`~kraken_engine.feed.questions.Questions`."""
-
-    async def ticker(
-        self, symbols: Sequence[str] = (), *, timeout_s: float | None = None
-    ) -> Mapping[str, TickerUpdate]:
-        """Return tickers by symbol."""
-        ...
 
     async def depth(self, symbol: str, depth: int = 100, *, timeout_s: float | None = None) -> BookUpdate:
         """Return a book."""
@@ -58,6 +52,10 @@ async def verify_consistency(
         questions: REST.
         keys: which streams; all tickers and books with readers when not given.
 
+    Returns:
+        What each comparison came to; ``UNKNOWN`` also for what REST does not know, and for a ticker that is triggered
+        by trades, which does not follow bid and ask between them.
+
     Raises:
         EngineError: REST did not answer.
     """
@@ -66,13 +64,36 @@ async def verify_consistency(
     for key in wanted:
         if key[0] not in ("ticker", "book") or continuity.sources.is_diverted(key):
             continue
-        compared.append(await _compare(continuity, questions, key))
+        if continuity.trigger(key) == "trades":
+            compared.append(_incomparable(continuity, key, "between trades, this ticker does not follow bid and ask"))
+            continue
+        try:
+            compared.append(await _compare(continuity, questions, key))
+        except (Rejected, UsageError) as error:
+            if isinstance(error, Rejected) and error.retryable:
+                raise
+            compared.append(_incomparable(continuity, key, f"REST: {error}"))
     return compared
+
+
+def _incomparable(continuity: Continuity, key: StreamKey, why: str) -> Comparison:
+    now = continuity.clock.now()
+    return Comparison(
+        channel=str(key[0]),
+        symbol=str(key[1]),
+        agreement=Agreement.UNKNOWN,
+        what=why,
+        asked_s=now,
+        answered_s=now,
+        rest=None,
+        websocket=continuity.publisher.latest(key),
+    )
 
 
 async def _compare(continuity: Continuity, questions: Comparing, key: StreamKey) -> Comparison:
     publisher, clock, symbol = continuity.publisher, continuity.clock, str(key[1])
     shown: list[MarketEvent] = []
+    lost: list[Stale] = []
     latest = publisher.latest(key)
     if latest is not None and publisher.freshness.is_live(key):
         shown.append(latest)
@@ -80,6 +101,8 @@ async def _compare(continuity: Continuity, questions: Comparing, key: StreamKey)
     def note(where: StreamKey, event: Event) -> None:
         if where == key and isinstance(event, MarketEvent):
             shown.append(event)
+        elif where == key and isinstance(event, Stale):
+            lost.append(event)
 
     stop = publisher.observe(note)
     try:
@@ -94,22 +117,23 @@ async def _compare(continuity: Continuity, questions: Comparing, key: StreamKey)
         await trio.sleep(_SETTLE_S)
     finally:
         stop()
+    if lost:
+        return _incomparable(continuity, key, f"the WebSocket lost it meanwhile: {lost[0].why}")
     return compare(rest, shown, asked_s=asked_s, answered_s=answered_s)
 
 
-async def run_probe(continuity: Continuity, questions: Questions) -> None:
+async def run_probe(continuity: Continuity, questions: AsksTickers) -> None:
     """Look for subscriptions the venue has forgotten, until cancelled. What REST does not answer proves nothing."""
-    settings = continuity.settings
+    settings, asking = continuity.settings, Tickers(questions, continuity.clock)
     while True:
         await trio.sleep(settings.probe_every_s)
         quiet = continuity.quiet_streams(longer_than_s=settings.probe_every_s / 2)
         if not quiet:
             continue
-        symbols = list(dict.fromkeys(str(key[1]) for key in quiet))
         tickers = None
         try:
             with trio.move_on_after(_ANSWER_S):
-                tickers = await questions.ticker(symbols if len(symbols) <= _NAMED_SYMBOLS else ())
+                tickers = await asking.ask([str(key[1]) for key in quiet])
         except EngineError:
             continue
         if tickers is None:

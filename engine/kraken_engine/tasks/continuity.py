@@ -104,7 +104,7 @@ class Continuity:
     _called: dict[StreamKey, float] = attrs.field(factory=dict[StreamKey, float], init=False)
     """Streams the backup is asked for, and until when it may be without an answer."""
     _refused: dict[StreamKey, str] = attrs.field(factory=dict[StreamKey, str], init=False)
-    """Streams REST refuses for good."""
+    """Streams REST has refused since they were given to it."""
     _why: dict[Poll, str] = attrs.field(factory=dict[Poll, str], init=False)
     """Why the last question brought nothing."""
     _answers: int = attrs.field(default=0, init=False)
@@ -212,6 +212,7 @@ class Continuity:
                     self.ask_again(key)
             else:
                 self._called[key] = now + self.settings.backup_lost_s
+                self._refused.pop(key, None)  # of an earlier time: what was unknown then may be known now
                 self.sources.call(key, switch.reason)
         self.on_switch(switch)
         self.feed.set()
