@@ -52,7 +52,7 @@ class TimingJudge:
     _causes: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
     """The fault that hit a connection or a session last, by label or ``session=ID``."""
     _resyncs: dict[tuple[int, str], deque[float]] = attrs.field(factory=dict[tuple[int, str], deque[float]], init=False)
-    """When a session gave up a book last, to have it anew; so often that a resync has to wait."""
+    """When a session, ended or not, gave up a book last, to have it anew; so often that a resync has to wait."""
     _mutes: list[FaultRecord] = attrs.field(factory=list[FaultRecord], init=False)
     _expected_since: float = attrs.field(default=-math.inf, init=False)
     """Since when data is to be expected of the venue; infinity: it is away on purpose, and silence is no fault."""
@@ -154,10 +154,19 @@ class TimingJudge:
                 self._resyncs.setdefault((entry.session, symbol), deque(maxlen=self._most_resyncs())).append(now)
 
     def _may_ask(self, corrupted: Corrupted, hit_s: float) -> bool:
-        """Whether nothing kept the message back, and the book had not been asked for so often that it has to wait."""
-        resyncs = self._resyncs.get((corrupted.session, corrupted.symbol), ())
-        window_s = self.world.config.subscriptions.resync_window_s
-        recent = sum(at >= hit_s - window_s for at in resyncs)
+        """Whether nothing kept the message back, and the book had not been asked for so often that it has to wait.
+
+        A line remembers over its connections how often it asked; which of those that ended was its own is not known
+        here, so all of them count.
+        """
+        since_s = hit_s - self.world.config.subscriptions.resync_window_s
+        held = self.world.wellness.sessions()
+        recent = sum(
+            at >= since_s
+            for (session, symbol), resyncs in self._resyncs.items()
+            if symbol == corrupted.symbol and (session == corrupted.session or session not in held)
+            for at in resyncs
+        )
         clean = self.world.wellness.connection_is_clean(corrupted.session, since_s=hit_s)
         return clean and recent < self._most_resyncs()
 
