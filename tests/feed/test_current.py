@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,7 @@ from kraken_engine.feed.feed import Feed
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.model import Integrity, Source
 from kraken_engine.normalise.book_view import BookUpdate, BookView
-from kraken_engine.normalise.events import Candle, TickerUpdate
+from kraken_engine.normalise.events import Candle, Live, TickerUpdate
 from kraken_engine.normalise.rest_market import CandleHistory
 from kraken_engine.runtime import real_runtime
 
@@ -61,6 +61,7 @@ class Rest:
     minute: int = 10
     trades_now: int = 3
     took_s: float = 0.125
+    decoding_s: float = 0.0
     asked: list[str] = attrs.field(factory=list)
 
     async def answer(self, what: str) -> float:
@@ -68,7 +69,9 @@ class Rest:
         await trio.sleep(self.took_s)
         if self.fails is not None:
             raise self.fails
-        return trio.current_time()
+        read_s = trio.current_time()
+        await trio.sleep(self.decoding_s)
+        return read_s
 
     async def ticker(
         self, symbols: Sequence[str] = (), *, timeout_s: float | None = None
@@ -221,7 +224,7 @@ async def test_a_book_has_the_depth_that_was_asked_for(make: Callable[..., Made]
     assert rest.asked == []
     reading = await feed.get_book(BTC, 100)
     assert (len(reading.value.book.bids), reading.source) == (100, Source.REST)
-    with pytest.raises(Stale, match="REST gives 500 at most"):
+    with pytest.raises(Stale, match="REST: it gives 500 levels at most"):
         await feed.get_book(BTC, 1000)
 
 
@@ -261,6 +264,125 @@ async def test_a_candle_of_rest_that_is_ahead_of_the_stream_stands(
     rest.trades_now = 4
     reading = await feed.get_candles(BTC)
     assert (reading.value.candles[-1].trades, reading.source) == (4, Source.REST)
+
+
+async def test_many_who_ask_at_once_share_a_failure_too(make: Callable[..., Made], autojump_clock: object) -> None:
+    feed, _, rest = make()
+    rest.fails, rest.took_s = _failure(), 15.0
+    begin = trio.current_time()
+
+    async def ask() -> None:
+        with pytest.raises(Stale, match="HTTP 503"):
+            await feed.get_ticker(BTC)
+
+    async with trio.open_nursery() as nursery:
+        for late_s in (0.0, 0.0, 0.0, 5.0, 5.0):
+            nursery.start_soon(_after, late_s, ask)
+    assert len(rest.asked) == 2, "one for those who came before it was sent, one for those who came while it was asked"
+    assert trio.current_time() - begin == 30.0
+
+
+async def test_who_wants_no_older_answer_shares_one_that_was_asked_for_since(
+    make: Callable[..., Made], autojump_clock: object
+) -> None:
+    feed, _, rest = make()
+    rest.decoding_s = 0.001
+    values: list[Decimal] = []
+
+    async def ask() -> None:
+        values.append((await feed.get_ticker(BTC, max_age_s=0.0)).value.bid)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(ask)
+        await trio.sleep(0.1)
+        rest.price = 2
+        for _ in range(20):
+            nursery.start_soon(ask)
+    assert values == [*[Decimal(1)] * 20, *[Decimal(2)] * 20], "who came later has what was asked for since"
+    assert len(rest.asked) == 2
+    await feed.get_ticker(BTC, max_age_s=0.0)
+    assert len(rest.asked) == 3
+
+
+async def test_an_answer_is_given_to_who_asked_although_nothing_is_kept(
+    make: Callable[..., Made], autojump_clock: object
+) -> None:
+    feed, _, rest = make(cache_ttl_s=0.0)
+    for count in (1, 2):
+        assert (await feed.get_ticker(BTC)).value.bid == 1
+        await trio.sleep(0.1)
+        assert len(rest.asked) == count
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_stream_that_becomes_live_while_rest_is_asked_has_the_word(
+    make: Callable[..., Made], autojump_clock: object, fails: bool
+) -> None:
+    feed, publisher, rest = make()
+    rest.fails = _failure() if fails else None
+
+    async def become_live() -> None:
+        await trio.sleep(0.1)
+        publisher.publish(("ticker", BTC), ticker(7, trio.current_time()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(become_live)
+        assert (await feed.get_ticker(BTC)).value.bid == 7
+
+
+async def test_a_value_that_the_backup_shows_is_as_old_as_any_answer_of_rest(
+    make: Callable[..., Made], autojump_clock: object
+) -> None:
+    feed, publisher, rest = make()
+    publisher.publish(("ticker", BTC), ticker(7, trio.current_time(), Source.REST))
+    await trio.sleep(4.0)
+    assert (await feed.get_ticker(BTC)).value.bid == 7
+    assert (await feed.get_ticker(BTC, max_age_s=3.0)).value.bid == 1
+    rest.fails = _failure()
+    await trio.sleep(6.0)
+    with pytest.raises(Stale, match="too old; REST"):
+        await feed.get_ticker(BTC)
+    old = await feed.get_ticker(BTC, allow_stale=True)
+    assert (old.value.bid, old.integrity) == (Decimal(1), Integrity.RESYNCING)
+
+
+async def test_an_old_book_that_is_deeper_than_asked_for_is_cut_down_all_the_same(
+    make: Callable[..., Made], autojump_clock: object
+) -> None:
+    feed, publisher, rest = make()
+    rest.fails = _failure()
+    publisher.publish(("book", BTC), book(100, 100, trio.current_time()))
+    publisher.lose(("book", BTC), "lost", now=trio.current_time())
+    assert len((await feed.get_book(BTC, 10, allow_stale=True)).value.book.bids) == 10
+
+
+async def test_candles_of_rest_that_are_too_old_to_be_kept_are_not_gone_on_from(
+    make: Callable[..., Made], autojump_clock: object
+) -> None:
+    feed, publisher, rest = make()
+    day = attrs.evolve(candle(0, 8, trio.current_time()), interval_min=1440)
+    for count in (1, 2):
+        publisher.publish(("ohlc", BTC, 1440), day)
+        rest.minute = 0
+        await feed.get_candles(BTC, 1440)
+        assert len(rest.asked) == count
+        await trio.sleep(301.0)
+
+
+async def test_a_candle_of_an_earlier_process_is_not_gone_on_to(
+    make: Callable[..., Made], autojump_clock: object
+) -> None:
+    feed, publisher, _ = make()
+    old = attrs.evolve(candle(10, 8, trio.current_time()), integrity=Integrity.RESYNCING)
+    publisher.restore(("ohlc", BTC, 1), old, Stale("ohlc", BTC, "restored", since_s=0.0))
+    publisher.publish(("ohlc", BTC, 1), Live(at_s=trio.current_time(), channel="ohlc", symbol=BTC))
+    assert (await feed.get_candles(BTC)).source is Source.REST
+
+
+async def _after(seconds: float, what: Callable[[], Awaitable[None]]) -> None:
+    await trio.sleep(seconds)
+    await what()
 
 
 def _failure() -> EngineError:

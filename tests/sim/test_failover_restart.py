@@ -121,7 +121,7 @@ BUGS: dict[str, tuple[tuple[Any, str], Any, tuple[Fault, ...], str]] = {
         (Publisher, "restore"),
         shown_as_live,
         RESTART,
-        "published as news|expected a value of this life",
+        "published as news|given to a reader|expected a value of this life",
     ),
     "kept as live": ((Publisher, "restore"), kept_as_live, RESTART, "expected a value of this life"),
     "a reader is greeted with it": ((Publisher, "restore"), greeted_with, RESTART, "expected a value of this life"),

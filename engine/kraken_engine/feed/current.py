@@ -1,15 +1,17 @@
 """Current values with automatic selection of the source: the stream if it is live, else REST, else why there is none.
 
 What a stream shows is never waited for and costs nothing. Where nobody subscribes, or the stream cannot be trusted,
-REST is asked; its answer may be used again as long as it is younger than the caller's ``max_age_s``, and is forgotten
-after ``cache_ttl_s``. Many callers who want the same at once share one question. An old value is returned only to those
-who say ``allow_stale=True``; everybody else gets :class:`~kraken_engine.errors.Stale`.
+REST is asked; its answer, whoever asked for it, may be used again as long as it is younger than the caller's
+``max_age_s``, and is forgotten after ``cache_ttl_s``. Many callers who want the same at once share one question, and
+what becomes of it: who came before it was sent could get nothing newer. An old value is returned only to those who say
+``allow_stale=True``; everybody else gets :class:`~kraken_engine.errors.Stale`.
 
 Knows nothing of lines, budgets or breakers: whoever answers the questions does.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Generic, TypeVar, final
 
@@ -107,6 +109,10 @@ class _Question:
 @attrs.define(eq=False)
 class _Cached:
     value: MarketEvent | None = None
+    asked_s: float = -math.inf
+    """When the last question was sent of which something came: an answer, or ..."""
+    error: EngineError | None = None
+    """... why there is none."""
     lock: trio.Lock = attrs.field(factory=trio.Lock)
 
 
@@ -141,35 +147,44 @@ class CurrentValues:
     async def ticker(self, symbol: str, patience: Patience) -> Reading[TickerUpdate]:
         """See :meth:`kraken_engine.feed.feed.Feed.get_ticker`."""
         key = Ticker(symbol).key
-        shown = self._shown(key)
-        if isinstance(shown, TickerUpdate):
-            return self._reading(shown)
+
+        def show() -> TickerUpdate | None:
+            shown = self._shown(key, patience)
+            return shown if isinstance(shown, TickerUpdate) else None
 
         async def ask(questions: ValueQuestions) -> TickerUpdate:
             return (await questions.ticker([symbol]))[symbol]
 
-        return await self._from_rest(_Question(key, None), ask, patience)
+        return await self._current(_Question(key, None), show, ask, patience)
 
     async def book(self, symbol: str, depth: int, patience: Patience) -> Reading[BookUpdate]:
         """See :meth:`kraken_engine.feed.feed.Feed.get_book`."""
         key = Book(symbol, depth=depth).key
-        shown = self._shown(key)
-        if isinstance(shown, BookUpdate) and shown.book.depth >= depth:
-            return self._reading(attrs.evolve(shown, book=shown.book.top(depth)))
-        if depth > REST_BOOK_DEPTH:
-            raise Stale("book", symbol, f"no live book of {depth} levels, and REST gives {REST_BOOK_DEPTH} at most")
+
+        def show() -> BookUpdate | None:
+            shown = self._shown(key, patience)
+            return shown if isinstance(shown, BookUpdate) and shown.book.depth >= depth else None
 
         async def ask(questions: ValueQuestions) -> BookUpdate:
+            if depth > REST_BOOK_DEPTH:
+                raise UsageError(f"it gives {REST_BOOK_DEPTH} levels at most, {depth} were asked for")
             return await questions.depth(symbol, depth)
 
-        return await self._from_rest(_Question(key, depth), ask, patience)
+        reading = await self._current(_Question(key, depth), show, ask, patience)
+        value = reading.value
+        return (
+            reading
+            if value.book.depth <= depth
+            else attrs.evolve(reading, value=attrs.evolve(value, book=value.book.top(depth)))
+        )
 
     async def candles(self, symbol: str, interval_min: int, patience: Patience) -> Reading[CandleRun]:
         """See :meth:`kraken_engine.feed.feed.Feed.get_candles`."""
-        question = _Question(Candles(symbol, interval_min).key, None)
-        joined = self._joined(question, self._cached(question).value)
-        if joined is not None:
-            return joined
+        key = Candles(symbol, interval_min).key
+        question = _Question(key, None)
+
+        def show() -> CandleRun | None:
+            return self._joined(self._shown(key, patience), self._kept(self._cached(question)))
 
         async def ask(questions: ValueQuestions) -> CandleRun:
             history = await questions.ohlc(symbol, interval_min)
@@ -187,52 +202,84 @@ class CurrentValues:
                 candles=candles,
             )
 
-        reading = await self._from_rest(question, ask, patience)
-        return self._joined(question, reading.value) or reading
+        return await self._current(question, show, ask, patience)
 
-    async def _from_rest(
-        self, question: _Question, ask: Callable[[ValueQuestions], Awaitable[V]], patience: Patience
+    async def _current(
+        self,
+        question: _Question,
+        show: Callable[[], V | None],
+        ask: Callable[[ValueQuestions], Awaitable[V]],
+        patience: Patience,
     ) -> Reading[V]:
-        cached = self._cached(question)
-        fresh_s = self._fresh_s if patience.max_age_s is None else patience.max_age_s
+        """Return what the stream shows, before and after the question to REST, else what that brings."""
+        shown = show()
+        if shown is not None:
+            return self._reading(shown)
+        cached, came_s = self._cached(question), self._clock.now()
         async with cached.lock:
-            known: Any = cached.value
-            if known is not None:
-                age_s = self._clock.now() - known.received_s
-                if age_s > self._cache_ttl_s:
-                    known = cached.value = None
-                elif age_s <= fresh_s:
+            known: Any = self._kept(cached)
+            if cached.asked_s < came_s or (known is None and cached.error is None):
+                if known is not None and self._is_fresh(known, patience):
                     return self._reading(known)
-            try:
-                if self._questions is None:
-                    raise UsageError("there is none")
-                value = await ask(self._questions)
-            except EngineError as error:
-                return self._stale(question, known, error, patience)
-            cached.value = value
-            return self._reading(value)
+                await self._ask(cached, ask)
+                known = cached.value
+            shown = show()
+            if shown is not None:
+                return self._reading(shown)
+            if cached.error is None and known is not None:
+                return self._reading(known)
+            return self._stale(question, self._kept(cached), cached.error, patience)
 
-    def _stale(self, question: _Question, cached: Any, error: EngineError, patience: Patience) -> Reading[Any]:
+    async def _ask(self, cached: _Cached, ask: Callable[[ValueQuestions], Awaitable[MarketEvent]]) -> None:
+        """Ask REST, and keep what comes of it; nothing does of a question that is cancelled."""
+        asked_s = self._clock.now()
+        try:
+            if self._questions is None:
+                raise UsageError("there is none")
+            cached.value, cached.error = await ask(self._questions), None
+        except EngineError as error:
+            cached.error = error
+        cached.asked_s = asked_s
+
+    def _kept(self, cached: _Cached) -> MarketEvent | None:
+        """Return the answer that is kept, unless it is too old to be of use to anybody."""
+        if cached.value is not None and self._clock.now() - cached.value.received_s > self._cache_ttl_s:
+            cached.value = None
+        return cached.value
+
+    def _is_fresh(self, value: MarketEvent, patience: Patience) -> bool:
+        """Return whether a value of REST is young enough for the caller."""
+        fresh_s = self._fresh_s if patience.max_age_s is None else patience.max_age_s
+        return self._clock.now() - value.received_s <= fresh_s
+
+    def _stale(self, question: _Question, cached: Any, error: EngineError | None, patience: Patience) -> Reading[Any]:
         """Return the newest value there is to those who asked for it; the truth to everybody else."""
         key = question.stream
         shown = self._publisher.freshness.stale(key)
-        nobody = "the market is closed" if self._publisher.closed else "nobody subscribes to it"
-        why = nobody if shown is None else shown.why
-        since_s = None if shown is None else shown.since_s
-        stale = Stale(str(key[0]), str(key[1]), f"{why}; REST: {error}", since_s=since_s)
-        latest = None if isinstance(cached, CandleRun) or key[0] == "ohlc" else self._publisher.latest(key)
+        latest = self._publisher.latest(key)
+        why = "the market is closed" if self._publisher.closed else "nobody subscribes to it"
+        since_s: float | None = None
+        if shown is not None:
+            why, since_s = shown.why, shown.since_s
+        elif latest is not None and self._publisher.freshness.is_live(key):
+            why, since_s = "what the stream shows has too few levels, or is too old", latest.received_s
+        stale = Stale(str(key[0]), str(key[1]), f"{why}; REST: {error or 'no answer'}", since_s=since_s)
+        if key[0] == "ohlc":
+            latest = None
         known = [value for value in (cached, latest) if value is not None]
         if not patience.allow_stale or not known:
             raise stale from error
         return Reading(value=max(known, key=lambda value: value.received_s), stale=stale, clock=self._clock)
 
-    def _shown(self, key: StreamKey) -> MarketEvent | None:
-        """Return what a stream shows, if it is live."""
-        return self._publisher.latest(key) if self._publisher.freshness.is_live(key) else None
+    def _shown(self, key: StreamKey, patience: Patience) -> MarketEvent | None:
+        """Return what a stream shows, if it is live, of this life, and, should it be from REST, young enough."""
+        latest = self._publisher.latest(key) if self._publisher.freshness.is_live(key) else None
+        if latest is None or latest.integrity is Integrity.RESYNCING:
+            return None
+        return latest if latest.source is not Source.REST or self._is_fresh(latest, patience) else None
 
-    def _joined(self, question: _Question, run: Any) -> Reading[CandleRun] | None:
+    def _joined(self, newest: Any, run: Any) -> CandleRun | None:
         """Return a run from REST that goes on with the candle the stream shows; None: there may be a hole between."""
-        newest = self._shown(question.stream)
         if not isinstance(newest, Candle) or not isinstance(run, CandleRun):
             return None
         last = run.candles[-1]
@@ -241,10 +288,9 @@ class CurrentValues:
         if newest.trades < last.trades:
             return None
         candles = (*run.candles[:-1], newest)
-        joined = attrs.evolve(
+        return attrs.evolve(
             run, source=newest.source, received_s=newest.received_s, venue_time=newest.venue_time, candles=candles
         )
-        return self._reading(joined)
 
     def _cached(self, question: _Question) -> _Cached:
         found = self._cache.pop(question, None) or _Cached()

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from kraken_engine.errors import Stale
-from kraken_engine.feed.current import Reading
+from kraken_engine.feed.current import CandleRun, Reading
 from kraken_engine.feed.feed import Feed
 from kraken_engine.feed.topics import Book, Candles, Ticker, Trades
 from kraken_engine.model import Integrity
@@ -96,7 +96,11 @@ class NotLiveJudge:
     async def ask(self, symbol: str) -> None:
         """Ask for current values of ``symbol``, from whatever source, and for old ones if there are no others."""
         for allow_stale in (False, True):
-            for name, get in (("ticker", self.feed.get_ticker), ("book", self.feed.get_book)):
+            for name, get in (
+                ("ticker", self.feed.get_ticker),
+                ("book", self.feed.get_book),
+                ("candles", self.feed.get_candles),
+            ):
                 try:
                     reading: Reading[Any] = await get(symbol, allow_stale=allow_stale)
                 except Stale:
@@ -119,4 +123,5 @@ class NotLiveJudge:
             self.verdict.fail("I-33", f"{name_of(key)}: a value of before this life was {how}: {event!r:.120}")
 
     def _is_old(self, value: MarketEvent) -> bool:
-        return value.received_s < self.began_s or value.integrity is Integrity.RESYNCING
+        values = value.candles if isinstance(value, CandleRun) else (value,)
+        return any(one.received_s < self.began_s or one.integrity is Integrity.RESYNCING for one in values)
