@@ -57,7 +57,7 @@ def test_orders_fills_and_positions_carry_symbol_and_side() -> None:
     assert (positions["P1"].symbol, positions["P1"].side) == ("BTC/USD", Side.BUY)
 
 
-@pytest.mark.parametrize(("field", "value"), [("pair", "WHATUSD"), ("type", "hold")])
+@pytest.mark.parametrize(("field", "value"), [("pair", "WHAT USD"), ("pair", ""), ("type", "hold")])
 def test_an_order_that_cannot_be_named_fails_the_whole_answer(field: str, value: str) -> None:
     order = ORDER | {"descr": ORDER["descr"] | {field: value}}
     with pytest.raises(DecodeError, match="O2"):

@@ -45,6 +45,27 @@ def test_a_pair_without_a_name_for_websockets_is_found_by_its_assets() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "symbol"),
+    [
+        ("XXBTZUSD", "BTC/USD"), ("SOLUSD", "SOL/USD"), ("SOLXBT", "SOL/BTC"), ("SOL/USD", "SOL/USD"),
+        ("MATICUSD", "MATIC/USD"),  # its asset is gone as well
+        ("MATIC/XBT", "MATIC/BTC"),
+        ("XREPZUSD", "REP/USD"),
+        ("XETHZUSD", "ETH/USD"), ("XTZZRX", "XTZ/ZRX"), ("FOZUSD", "FOZ/USD"),
+        ("LUNAWHAT", "LUNAWHAT"),  # no asset anybody knows
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("symbols", [SYMBOLS, Symbols({}, PAIRS | {"ZRXSOL": pair("ZRXSOL", "ZRX", "SOL", "ZRX/SOL")})])
+def test_a_pair_that_no_table_has_any_more_is_read_as_two_assets(symbols: Symbols, name: str, symbol: str) -> None:
+    assert symbols.named(name) == symbol
+
+
+@given(st.text(max_size=20))
+def test_every_name_gives_a_symbol(name: str) -> None:
+    assert SYMBOLS.named(name) or not name
+
+
+@pytest.mark.parametrize(
     ("name", "code"),
     [
         ("XXBT", "BTC"), ("XBT", "BTC"), ("BTC", "BTC"), ("XXDG", "DOGE"), ("XDG", "DOGE"), ("ZUSD", "USD"),
@@ -74,9 +95,10 @@ def test_a_name_that_is_not_in_the_tables_is_no_pair() -> None:
     assert SYMBOLS.key("SHIB/USD") is None
 
 
-def test_tables_that_are_empty_still_know_the_two_renamed_codes() -> None:
+def test_tables_that_are_empty_still_know_the_old_ids_and_the_two_renamed_codes() -> None:
     empty = Symbols({}, {})
-    assert (empty.asset("XBT"), empty.asset("XXBT"), empty.symbols) == ("BTC", "XXBT", ())
+    assert [empty.asset(name) for name in ("XBT", "XXBT", "ZUSD", "XNEW")] == ["BTC", "BTC", "USD", "XNEW"]
+    assert empty.symbols == ()
 
 
 @given(st.sampled_from(["XBT", "XDG", "ETH", "USD", "XTZ"]), st.sampled_from(["", ".S", ".M", ".B", ".F", ".T"]))

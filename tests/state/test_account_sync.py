@@ -268,6 +268,33 @@ def test_answers_that_never_add_up_cost_the_snapshot(watched: Watched) -> None:
     assert watched.may_trade()
 
 
+def test_more_orders_that_closed_just_before_the_cut_than_are_kept_are_not_told_again(watched: Watched) -> None:
+    """REST is asked from a little before the hole on, and names orders whose story was told, and forgotten since."""
+    watched.sync.orders.most_closed = 2
+    for n in range(12):
+        order_id = watched.venue.place(side="buy", tenths=3, price=90)
+        watched.venue.fill(order_id, 3 if n % 2 else 1)
+        if not n % 2:
+            watched.venue.cancel(order_id)
+    watched.arrive()
+    assert len(watched.sync.orders.closed()) == 2
+    watched.cut_with_a_question()
+    watched.answers = False
+    watched.told.clear()
+    watched.connect()
+    ask = watched.asks.pop()
+    assert isinstance(ask.question, AskClosed)
+    everything = watched.venue.closed_since("2026")
+    assert len(everything) == 13
+    watched.act(watched.sync.answered(ask, everything, now=0.0))
+    while watched.asks:
+        watched.answer(watched.asks.pop())
+    assert watched.may_trade(), watched.sync.why
+    assert watched.fills() == []
+    ended = [event.order.order_id for event in watched.told if isinstance(event, OrderUpdate)]
+    assert ended == ["O00014"], "the one that ended in the hole"
+
+
 def test_an_order_that_vanished_is_asked_about_by_its_id(watched: Watched) -> None:
     watched.cut()
     watched.venue.cancel("O00001")

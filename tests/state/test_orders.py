@@ -208,13 +208,14 @@ def test_an_order_is_external_unless_its_client_id_is_ours() -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    orders = Orders("main", most_closed=2, most_fills=3)
+    orders = Orders("main", most_closed=2, most_fills=3, most_ended=4)
     for n in range(5):
         orders.apply(pending(f"O{n}"))
         orders.apply(fill(f"T{n}", "0.1", order_id=f"O{n}"))
         orders.apply(report("canceled", f"O{n}", status=OrderStatus.CANCELED))
     assert list(orders.closed()) == ["O3", "O4"]
     assert [orders.has_fill(f"T{n}") for n in range(5)] == [False, False, True, True, True]
+    assert [orders.has_ended(f"O{n}") for n in range(5)] == [False, True, True, True, True]
 
 
 def test_a_context_of_the_application_rounds_nothing() -> None:

@@ -6,6 +6,7 @@ are ``unverified`` and ordered by when they were received. Knows nothing of what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -117,7 +118,7 @@ def rest_orders(rows: Mapping[str, OrderRow], symbols: Symbols, *, received_s: f
     """Return orders by id, in the venue's order.
 
     Raises:
-        DecodeError: one is of no known pair or side: leaving out an order would be worse than no answer.
+        DecodeError: one is of no pair or side: leaving out an order would be worse than no answer.
     """
     return {
         order_id: RestOrder(
@@ -135,7 +136,7 @@ def rest_fills(rows: Mapping[str, TradeHistoryRow], symbols: Symbols, *, receive
     """Return executions by id, in the venue's order.
 
     Raises:
-        DecodeError: one is of no known pair or side.
+        DecodeError: one is of no pair or side.
     """
     return {
         exec_id: RestFill(
@@ -153,7 +154,7 @@ def rest_positions(rows: Mapping[str, PositionRow], symbols: Symbols, *, receive
     """Return positions by id, in the venue's order.
 
     Raises:
-        DecodeError: one is of no known pair or side.
+        DecodeError: one is of no pair or side.
     """
     return {
         position_id: RestPosition(
@@ -168,10 +169,13 @@ def rest_positions(rows: Mapping[str, PositionRow], symbols: Symbols, *, receive
 
 
 def _symbol(name: str, symbols: Symbols, row_id: str) -> str:
-    symbol = symbols.symbol(name)
-    if symbol is None:
-        raise DecodeError(f"$.result.{row_id}.pair", "a pair of AssetPairs", name)
-    return symbol
+    """Return the symbol of a pair; of one that was delisted since, what its name says."""
+    if _PAIR_NAME.fullmatch(name) is None:
+        raise DecodeError(f"$.result.{row_id}.pair", "the name of a pair", name)
+    return symbols.named(name)
+
+
+_PAIR_NAME = re.compile(r"[A-Za-z0-9./_-]{1,32}")
 
 
 def _side(name: str, row_id: str) -> Side:

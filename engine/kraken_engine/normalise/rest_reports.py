@@ -76,7 +76,8 @@ def order_report(order: RestOrder, *, account: str) -> ExecutionReport:
 
 
 def fill_report(fill: RestFill, *, account: str) -> ExecutionReport:
-    """Return the report of one fill. Its fee is in the quote asset, as all fees of this list are.
+    """Return the report of one fill. Its fee is in the quote asset, as all fees of this list are; where the name of a
+    delisted pair does not say which that is, its key says whose quote.
 
     Raises:
         DecodeError: a quantity, a price or a time makes no sense.
@@ -85,7 +86,7 @@ def fill_report(fill: RestFill, *, account: str) -> ExecutionReport:
     for name, number in (("vol", row.vol), ("price", row.price)):
         if number <= 0:
             raise DecodeError(f"$.result.{fill.exec_id}.{name}", "a number above 0", format(number, "f"))
-    quote = fill.symbol.partition("/")[2]
+    quote = fill.symbol.partition("/")[2] or f"quote of {fill.symbol}"
     return ExecutionReport(
         account=account,
         source=fill.source,

@@ -295,7 +295,9 @@ class GapClosure:
 
     def _is_news(self, order_id: str, ending: ExecutionReport) -> bool:
         known = self.orders.get(order_id)
-        return known.is_open if known is not None else not self.history.has(ending)
+        if known is None:
+            return not self.orders.has_ended(order_id) and not self.history.has(ending)
+        return known.is_open
 
     def _vanished(self) -> list[str]:
         """Return the orders that were open before, and of which neither the snapshot nor an answer says anything."""

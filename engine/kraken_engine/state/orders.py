@@ -79,6 +79,8 @@ class Orders:
     """Closed orders kept; the oldest go first."""
     most_fills: int = 50_000
     """Fill ids remembered; the venue repeats the last 50 with every snapshot."""
+    most_ended: int = 50_000
+    """Ids of closed orders remembered, far more than the orders: REST names again what closed just before a gap."""
     repeated: int = attrs.field(default=0, init=False)
     """Fills, and reports about closed orders, that were ignored because they had been taken already."""
     _open: dict[str, Order] = attrs.field(factory=dict[str, Order], init=False)
@@ -86,6 +88,7 @@ class Orders:
     _by_client: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
     """Order id by client id, of open orders: only among these is it unique at the venue."""
     _fills: dict[str, None] = attrs.field(factory=dict[str, None], init=False)
+    _ended: dict[str, None] = attrs.field(factory=dict[str, None], init=False)
 
     # -- questions
 
@@ -115,6 +118,10 @@ class Orders:
     def is_external(self, cl_ord_id: str | None) -> bool:
         """Return whether an order with this client id was not placed through this engine."""
         return cl_ord_id is None or not self.is_own(cl_ord_id)
+
+    def has_ended(self, order_id: str) -> bool:
+        """Return whether the end of this order has been taken, even if no more than its id is remembered."""
+        return order_id in self._ended
 
     def has_fill(self, exec_id: str) -> bool:
         """Return whether this fill has been counted."""
@@ -173,6 +180,7 @@ class Orders:
         if before is not None and before.cl_ord_id != order.cl_ord_id:
             self._release(before)
         self._open.pop(order.order_id, None) if not order.is_open else self._closed.pop(order.order_id, None)
+        self._ended.pop(order.order_id, None)
         if order.is_open:
             self._open[order.order_id] = order
             if order.cl_ord_id is not None:
@@ -183,10 +191,13 @@ class Orders:
         self._closed[order.order_id] = order
         if len(self._closed) > self.most_closed:
             del self._closed[next(iter(self._closed))]
+        self._ended[order.order_id] = None
+        if len(self._ended) > self.most_ended:
+            del self._ended[next(iter(self._ended))]
 
     def copy(self) -> Orders:
         """Return an independent copy, to try something on."""
-        other = Orders(self.account, self.is_own, self.most_closed, self.most_fills)
+        other = Orders(self.account, self.is_own, self.most_closed, self.most_fills, self.most_ended)
         other.become(self)
         return other
 
@@ -194,7 +205,7 @@ class Orders:
         """Take over what ``other`` knows."""
         self.repeated = other.repeated
         self._open, self._closed = dict(other._open), dict(other._closed)
-        self._by_client, self._fills = dict(other._by_client), dict(other._fills)
+        self._by_client, self._fills, self._ended = dict(other._by_client), dict(other._fills), dict(other._ended)
 
     def note_fill(self, exec_id: str) -> None:
         """Count a fill as told, or as older than anything that is to be told."""
