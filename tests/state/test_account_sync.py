@@ -12,18 +12,19 @@ from tests.model_account import ModelVenue, written
 from kraken_engine.codec.ws_v2_frames import Ack
 from kraken_engine.codec.ws_v2_private import BalancesMessage, ExecutionsMessage, PrivateDecoder
 from kraken_engine.config import ReconciliationSettings
-from kraken_engine.model import OrderStatus
+from kraken_engine.model import OrderStatus, Source
 from kraken_engine.normalise.account_events import (
     AccountGap,
     AccountLive,
     AccountStale,
     BalanceUpdate,
+    ExecType,
     ExecutionReport,
     Fill,
     OrderUpdate,
 )
 from kraken_engine.state.account_sync import AccountAction, AccountSync, Ask, Phase, Resubscribe, Tell
-from kraken_engine.state.gap_closure import AskClosed, AskOrders, AskTrades
+from kraken_engine.state.gap_closure import AskClosed, AskOrders, AskTrades, History
 
 
 @attrs.define
@@ -268,6 +269,23 @@ def test_answers_that_never_add_up_cost_the_snapshot(watched: Watched) -> None:
     assert watched.may_trade()
 
 
+@pytest.mark.parametrize(
+    "until", ["2026-11-25T00:00:01.5Z", "2026-11-25T00:00:01.500000Z", "2026-11-25T00:00:01.500000000Z"]
+)
+@pytest.mark.parametrize(
+    ("at", "is_history"),
+    [("01.5Z", False), ("01.500000Z", False), ("02Z", False), ("01Z", True), ("01.49Z", True), ("01.499999999Z", True)],
+)
+def test_what_is_history_is_decided_by_the_time_and_not_by_how_it_is_written(
+    until: str, at: str, is_history: bool
+) -> None:
+    fill = ExecutionReport(
+        account="main", source=Source.REST, received_s=0.0, exec_type=ExecType.TRADE,
+        order_id="O1", exec_id="T1", venue_time=f"2026-11-25T00:00:{at}",
+    )  # fmt: skip
+    assert History(until=until).has(fill) is is_history
+
+
 def test_more_orders_that_closed_just_before_the_cut_than_are_kept_are_not_told_again(watched: Watched) -> None:
     """REST is asked from a little before the hole on, and names orders whose story was told, and forgotten since."""
     watched.sync.orders.most_closed = 2
@@ -284,7 +302,7 @@ def test_more_orders_that_closed_just_before_the_cut_than_are_kept_are_not_told_
     watched.connect()
     ask = watched.asks.pop()
     assert isinstance(ask.question, AskClosed)
-    everything = watched.venue.closed_since("2026")
+    everything = watched.venue.closed_since("1970-01-01T00:00:00Z")
     assert len(everything) == 13
     watched.act(watched.sync.answered(ask, everything, now=0.0))
     while watched.asks:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraken_engine.state.venue_time import VenueTimeFloor, is_venue_time
+from kraken_engine.state.venue_time import VenueTimeFloor, is_before, is_venue_time, time_key
 
-moments = st.tuples(st.integers(0, 3), st.integers(0, 999_999), st.booleans())
+micros = st.sampled_from([0, 1, 10, 120_000, 500_000]) | st.integers(0, 999_999)
+moments = st.tuples(st.integers(0, 3), micros, st.booleans())
 START = datetime.fromisoformat("2026-11-22T23:59:59+00:00")
 
 
@@ -27,10 +28,10 @@ def test_older_is_older_however_many_digits_it_is_written_with(
     floor = VenueTimeFloor()
     floor.raise_to(written(a))
 
-    if a[:2] != b[:2]:
-        assert floor.is_behind(written(b)) == (b[:2] < a[:2])
-    else:
-        assert not floor.is_behind(written(a))
+    assert floor.is_behind(written(b)) == (b[:2] < a[:2])
+    assert is_before(written(b), written(a)) == (b[:2] < a[:2])
+    assert (time_key(written(a)) == time_key(written(b))) == (a[:2] == b[:2])
+    assert time_key("") < time_key(written(a))
 
 
 def test_no_time_is_never_behind_and_raises_nothing() -> None:

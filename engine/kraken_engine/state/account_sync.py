@@ -42,6 +42,7 @@ from kraken_engine.state.gap_closure import Beginning, GapClosure, History, Ques
 from kraken_engine.state.orders import Inconsistency, Orders
 from kraken_engine.state.positions import Positions
 from kraken_engine.state.sequence import Place, Sequence
+from kraken_engine.state.venue_time import is_before
 
 __all__ = ["CHANNELS", "AccountAction", "AccountSync", "Ask", "Phase", "Resubscribe", "Tell"]
 
@@ -330,7 +331,7 @@ class AccountSync:
 
     def _beginning_of_history(self, reports: list[ExecutionReport]) -> History:
         until = self._snapshot_time or ""
-        fills = [r.exec_id for r in reports if r.exec_id is not None and (r.venue_time or "") >= until]
+        fills = [r.exec_id for r in reports if r.exec_id is not None and not is_before(r.venue_time or "", until)]
         return History(until=until, fills=frozenset(fills))
 
     def _take(self, reports: list[ExecutionReport], now: float) -> list[AccountAction]:
@@ -399,7 +400,7 @@ class AccountSync:
         return told
 
     def _note_time(self, venue_time: str | None) -> None:
-        if venue_time is not None and (self._complete_until is None or venue_time > self._complete_until):
+        if venue_time is not None and is_before(self._complete_until or "", venue_time):
             self._complete_until = venue_time
 
     # -- balances

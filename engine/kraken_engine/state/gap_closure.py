@@ -30,6 +30,7 @@ from kraken_engine.model import OrderStatus, minus, plus
 from kraken_engine.normalise.account_events import ExecType, ExecutionReport, Order
 from kraken_engine.normalise.events import AccountEvent
 from kraken_engine.state.orders import Inconsistency, Orders, opened
+from kraken_engine.state.venue_time import is_before, time_key
 
 __all__ = [
     "SNAPSHOT_FILLS",
@@ -97,7 +98,7 @@ class History:
 
     def has(self, report: ExecutionReport) -> bool:
         """Return whether ``report`` is about a time before the story."""
-        return report.exec_id in self.fills or _time(report) < self.until.rstrip("Z")
+        return report.exec_id in self.fills or _time(report) < time_key(self.until)
 
 
 @attrs.define
@@ -222,7 +223,7 @@ class GapClosure:
         """Whether all fills of an order that was not known before have to be found."""
         if self.beginning is not Beginning.RECONNECT:
             return False
-        return report.opened_time is None or report.opened_time >= self.history.until
+        return report.opened_time is None or not is_before(report.opened_time, self.history.until)
 
     def _story(self, known: Orders) -> list[ExecutionReport]:
         """Return the missed fills and endings in the order in which they happened."""
@@ -318,7 +319,7 @@ class GapClosure:
         """Whether the fills of the snapshot leave no room for others between what is known and them."""
         if not self._recent or len(self._recent) < SNAPSHOT_FILLS:
             return True
-        since = (self.since or "").rstrip("Z")
+        since = time_key(self.since or "")
         return any(self.orders.has_fill(exec_id) for exec_id in self._recent) or any(
             _time(fill) < since for fill in self._recent.values()
         )
@@ -351,4 +352,4 @@ def _same(before: Order | None, after: Order) -> bool:
 
 
 def _time(report: ExecutionReport) -> str:
-    return (report.venue_time or "").rstrip("Z")
+    return time_key(report.venue_time or "")
