@@ -15,7 +15,7 @@ from kraken_engine.codec.ws_v2 import TickerData
 from kraken_engine.errors import Stale
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.sources import Sources
-from kraken_engine.model import Integrity, Side, Source
+from kraken_engine.model import Integrity, Side, Source, VenueMode
 from kraken_engine.normalise.events import (
     Candle,
     Event,
@@ -27,6 +27,7 @@ from kraken_engine.normalise.events import (
     TickerUpdate,
     Trade,
     TradeGap,
+    VenueStatus,
 )
 from kraken_engine.state.freshness import StreamKey
 
@@ -379,6 +380,23 @@ def test_a_refusal_while_the_backup_speaks_does_not_hide_its_values() -> None:
     desk.sources.publish(TICKER, Refused(at_s=8.0, channel="ticker", symbol="A/B", error="no", final=True))
     assert desk.publisher.refused(TICKER) is None
     assert [type(event) for key, event in desk.told if key == ("health",)] == [Refused]
+
+
+def test_the_venues_state_is_told_to_readers_when_it_changes_and_to_whom_it_steers_whenever_it_is_heard() -> None:
+    """What the last one said, a line or REST, is not always what this one said last."""
+    heard: list[Event] = []
+    publisher = Publisher()
+    told: list[Event] = []
+    publisher.observe(lambda _, event: told.append(event))
+    sources = Sources(publisher, Desk(), on_well=lambda _: None, on_lost=lambda _, __: None, on_news=heard.append)
+    states = [
+        VenueStatus(at_s=float(at), mode=mode, text=mode.value)
+        for at, mode in enumerate([VenueMode.ONLINE, VenueMode.ONLINE, VenueMode.MAINTENANCE, VenueMode.ONLINE])
+    ]
+    for state in states:
+        sources.announce(state)
+    assert heard == states
+    assert told == [states[0], *states[2:]]
 
 
 def test_a_forgotten_stream_begins_anew() -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kraken_engine.errors import Stale
 from kraken_engine.feed.publisher import Publisher
-from kraken_engine.model import Instrument, Integrity, Side, Source, VenueMode
+from kraken_engine.model import Instrument, Integrity, Side, Source
 from kraken_engine.normalise.book_view import BookUpdate, BookView
 from kraken_engine.normalise.events import (
     Candle,
@@ -23,7 +23,6 @@ from kraken_engine.normalise.events import (
     Refused,
     Resync,
     Trade,
-    VenueStatus,
 )
 from kraken_engine.state.arbitration import CROSSED_S, UNSETTLED_S, Arbiter
 from kraken_engine.state.early import MOST_EARLY
@@ -400,7 +399,7 @@ def test_a_refusal_is_final_when_every_line_got_one() -> None:
     assert heard.of() == ["Refused"]
 
 
-def test_instruments_and_the_venue_s_state_are_told_when_they_change() -> None:
+def test_instruments_are_told_when_they_change() -> None:
     heard = Heard()
     key: StreamKey = ("instrument",)
     a, b = heard.line("a", key), heard.line("b", key)
@@ -410,12 +409,10 @@ def test_instruments_and_the_venue_s_state_are_told_when_they_change() -> None:
     )  # fmt: skip
     for line in (a, b):
         line.publish(key, InstrumentUpdate(instruments=(one,), snapshot=True, received_s=1.0))
-        line.announce(VenueStatus(at_s=1.0, mode=VenueMode.ONLINE, text="online"))
     changed = attrs.evolve(one, status="cancel_only")
     for line in (a, b):
         line.publish(key, InstrumentUpdate(instruments=(changed,), snapshot=False, received_s=2.0))
     assert heard.of(key) == ["InstrumentUpdate"] * 2
-    assert heard.of(HEALTH) == ["VenueStatus"]
 
 
 def test_a_stream_that_no_line_feeds_any_more_is_forgotten() -> None:

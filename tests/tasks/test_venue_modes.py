@@ -12,6 +12,7 @@ import trio
 
 from kraken_engine import (
     Book,
+    BookUpdate,
     Bounded,
     Config,
     Event,
@@ -28,6 +29,8 @@ from kraken_engine import (
     Trades,
 )
 from kraken_engine.config import BackoffSettings, PoolSettings
+from kraken_engine.model import VenueMode
+from kraken_engine.normalise.events import VenueStatus
 from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.network import Dialing
 from kraken_engine.sim.world import World, WorldSettings, open_world
@@ -218,6 +221,62 @@ def test_a_maintenance_that_only_rest_can_tell_of_is_found_out_by_asking() -> No
         assert [change.mode for change in scene.all(ModeChanged)] == ["maintenance"]
         with pytest.raises(Stale, match=AWAY):
             scene.market.feed.latest(Ticker(scene.symbol))
+
+    in_scene(play)
+
+
+def test_a_return_that_only_a_line_can_tell_of_ends_what_rest_had_told_of() -> None:
+    """The line says what it had said before: nobody but REST had told of anything else in between."""
+
+    async def play(scene: Scene) -> None:
+        modes, states = scene.market.failover.modes, list[str | None]()
+        scene.cut()
+        scene.world.network.take_down(scene.world.rest_address)
+        scene.mode("maintenance")
+        await trio.sleep(20)
+        scene.world.network.set_dialing(scene.world.rest_address, Dialing.ACCEPT)
+        await trio.sleep(20)
+        states.append(modes.away)
+        scene.world.network.take_down(scene.world.rest_address)
+        scene.mode("online")
+        scene.mend()
+        await trio.sleep(20)
+        states.append(modes.away)
+        assert states == [AWAY, None]
+        assert scene.market.feed.latest(Ticker(scene.symbol)).stale is None
+
+    in_scene(play)
+
+
+def test_what_the_backup_shows_is_stale_in_time_although_only_the_state_is_asked_for() -> None:
+    async def play(scene: Scene) -> None:
+        scene.cut()
+        await trio.sleep(10)
+        scene.mode("maintenance")
+        words, now = "EService:Unavailable", trio.current_time()
+        scene.world.exchange.faults.rest_error(words, now=now, path="/0/public/Ticker", times=20)
+        await trio.sleep(60)
+        assert scene.market.failover.modes.away == AWAY
+        last = max(event.received_s for event in scene.all(BookUpdate))
+        stale = [at for at, event in scene.told if isinstance(event, Stale) and event.channel == "book" and at > last]
+        assert stale
+        assert stale[0] - last <= 12.1
+
+    in_scene(play)
+
+
+def test_a_maintenance_that_a_line_tells_of_again_is_believed_although_rest_said_otherwise() -> None:
+    async def play(scene: Scene) -> None:
+        modes, states = scene.market.failover.modes, list[str | None]()
+        scene.mode("maintenance")
+        await trio.sleep(1)
+        online = VenueStatus(at_s=trio.current_time(), mode=VenueMode.ONLINE, text="online")
+        scene.market.failover._continuity.sources.announce(online)
+        states.append(modes.away)
+        scene.world.network.reset(scene.world.venue_address)
+        await trio.sleep(5)
+        states.append(modes.away)
+        assert states == [None, AWAY]
 
     in_scene(play)
 

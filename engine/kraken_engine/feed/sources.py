@@ -39,6 +39,7 @@ from kraken_engine.normalise.events import (
     SourceChanged,
     Trade,
     TradeGap,
+    VenueStatus,
 )
 from kraken_engine.runtime import Clock
 from kraken_engine.state.freshness import Freshness, StreamKey
@@ -118,6 +119,8 @@ class Sources:
         """Streams whose last source told to readers is the backup, and why it is not any more, once it is not."""
         self._trades: dict[StreamKey, TradeSequence] = {}
         self._candles: dict[StreamKey, _Floor] = {}
+        self._status: tuple[object, ...] | None = None
+        """The venue's state that readers were told last."""
 
     # -- the lines' side
 
@@ -136,8 +139,17 @@ class Sources:
         self._settle(key)
 
     def announce(self, notice: Notice) -> None:
-        """Pass on a notice that concerns no single stream."""
+        """Pass on a notice that concerns no single stream; the venue's state is told to readers when it changes.
+
+        Each line tells it with every connection, and REST when it is asked: what the last one said is not always what
+        this one said last.
+        """
         self._on_news(notice)
+        if isinstance(notice, VenueStatus):
+            status = (notice.text, tuple(notice.maintenance))
+            if status == self._status:
+                return
+            self._status = status
         self._publisher.announce(notice)
 
     def announce_at_once(self, notice: Notice) -> None:

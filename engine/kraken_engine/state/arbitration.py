@@ -44,7 +44,6 @@ from kraken_engine.normalise.events import (
     Refused,
     Resync,
     Trade,
-    VenueStatus,
 )
 from kraken_engine.state.arbitrated import Feed, Stream, Told
 from kraken_engine.state.early import MOST_EARLY, Early
@@ -89,7 +88,6 @@ class Arbiter:
         self._restless: dict[StreamKey, None] = {}
         """Streams of which time alone may change something."""
         self._instruments: dict[str, Instrument] = {}
-        self._status: tuple[object, ...] | None = None
 
     def member(self, name: str) -> Member:
         """Return the outlet of one more line."""
@@ -113,12 +111,7 @@ class Arbiter:
                 member.speak_up(key, loud=True)
 
     def announce(self, notice: Notice) -> None:
-        """Publish what a line says of no single stream; the venue's state is told when it changes."""
-        if isinstance(notice, VenueStatus):
-            status = (notice.mode, notice.text, tuple(notice.maintenance))
-            if status == self._status:
-                return
-            self._status = status
+        """Publish what a line says of no single stream."""
         self.readers.announce(notice)
 
     def flush(self) -> None:

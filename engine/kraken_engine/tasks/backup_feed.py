@@ -160,9 +160,7 @@ class _BackupFeed:
         self._state_due_s = continuity.clock.now() + _STATUS_S
         try:
             with trio.move_on_after(_ANSWER_S):
-                status = await self.questions.system_status()
-                continuity.heard_status(status)
-                continuity.publisher.announce(status)
+                continuity.sources.announce(await self.questions.system_status())
                 continuity.publisher.flush()
         except EngineError:  # its absence is what is known already
             continuity.failed(Poll("status"), "no state")
@@ -173,4 +171,4 @@ class _BackupFeed:
         await self.ask_for_the_state()
         if continuity.modes.away is not None:
             continuity.expire()
-            await continuity.feed.wait_until(max(continuity.clock.now(), self._state_due_s))
+            await continuity.feed.wait_until(min(self._state_due_s, continuity.next_expiry))
