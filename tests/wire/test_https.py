@@ -129,6 +129,19 @@ async def test_an_answer_is_its_status_headers_and_body(autojump_clock: trio.tes
     assert any(line.startswith("User-Agent: kraken-engine/") for line in head)
 
 
+async def test_what_httpcore_logs_of_a_call_are_a_few_short_lines_without_its_words(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    headers = {"API-Sign": "words of ours"}
+    async with client_of([OK]) as (client, _):
+        await client.request("Balance", "POST", "/0/private/Balance", headers=headers, body=b"nonce=5")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("httpcore")]
+    assert 5 < len(lines) < 20
+    assert max(map(len, lines)) < 200
+    assert [line for line in lines if "words of ours" in line or "nonce" in line] == []
+
+
 async def test_a_body_is_sent_to_the_byte(autojump_clock: trio.testing.MockClock) -> None:
     async with client_of([OK]) as (client, server):
         await client.request("AddOrder", "POST", "/0/private/AddOrder", body=b"nonce=1&a=%2B")

@@ -113,6 +113,10 @@ class PooledStream(httpcore.AsyncNetworkStream):
     _early: bytes = b""
     """What a look received that a request had asked for meanwhile."""
 
+    def __repr__(self) -> str:
+        # httpcore logs it; what it is made of would be a page of words.
+        return f"<PooledStream {self.number} to {self.backend.endpoint}>"
+
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         """Return the next bytes; the deadline is that of the whole call."""
         if self._aborted:
