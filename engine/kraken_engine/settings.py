@@ -463,7 +463,10 @@ class PerformanceSettings:
     """What is traded between speed, size and age of data."""
 
     enable_compression: bool = attrs.field(default=False, validator=switch)
-    """Whether books are stored and transmitted in their short form."""
+    """Whether the application stores and sends books in their short form; the engine itself does neither.
+
+    See :func:`kraken_engine.feed.compression.compress`.
+    """
     batch_size: int = attrs.field(default=100, validator=at_least_1)
     """Most events of one batch where a consumer asks for batches."""
     cache_ttl_s: float = attrs.field(default=300.0, validator=not_negative)

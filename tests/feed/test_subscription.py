@@ -277,6 +277,14 @@ def test_an_overflowing_queue_costs_the_same_for_every_further_event() -> None:
     assert subscription.statistics().lost == 19_000
 
 
+async def test_batches_are_as_large_as_the_settings_say_unless_the_reader_says_otherwise() -> None:
+    subscription = Subscription("s", Bounded(100), batch_size=3)
+    for n in range(10):
+        subscription.offer(("trade", "A/B"), trade("A/B", n))
+    assert len(await anext(subscription.batches())) == 3
+    assert len(await anext(subscription.batches(max_events=5))) == 5
+
+
 @pytest.mark.parametrize("arguments", [{"max_events": 0}, {"linger_s": -1.0}])
 def test_impossible_batches_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(arguments))):

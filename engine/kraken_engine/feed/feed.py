@@ -28,12 +28,19 @@ class Feed:
     """The unified feed of one market; made by ``open_market`` and ``open_engine``."""
 
     def __init__(
-        self, publisher: Publisher, demand: Demand, clock: Clock, current: CurrentValues | None = None
+        self,
+        publisher: Publisher,
+        demand: Demand,
+        clock: Clock,
+        current: CurrentValues | None = None,
+        *,
+        batch_size: int = 100,
     ) -> None:
         self._publisher = publisher
         self._demand = demand
         self._clock = clock
         self._current = current or CurrentValues(publisher, None, clock, cache_ttl_s=0.0, fresh_s=0.0)
+        self._batch_size = batch_size
         self._names = 0
 
     @asynccontextmanager
@@ -60,7 +67,7 @@ class Feed:
             raise UsageError(f"on_full: expected a rule such as Conflate(), got {shown(on_full)}")
         self._names += 1
         named = ", ".join(str(part) for topic in topics for part in topic.key)
-        subscription = Subscription(f"#{self._names} ({named})", on_full or Conflate())
+        subscription = Subscription(f"#{self._names} ({named})", on_full or Conflate(), batch_size=self._batch_size)
         counted: list[Topic] = []
         try:
             for topic in topics:

@@ -99,9 +99,10 @@ class Subscription:
     closes. Cancelling a wait loses nothing.
     """
 
-    def __init__(self, name: str, on_full: OnFull) -> None:
+    def __init__(self, name: str, on_full: OnFull, *, batch_size: int = 100) -> None:
         self.name = name
         self._on_full = on_full
+        self._batch_size = batch_size
         self._conflates = isinstance(on_full, Conflate)
         self._transforms: dict[StreamKey, Callable[[Event], Event]] = {}
         self._queue: collections.deque[_Entry] = collections.deque()
@@ -233,12 +234,13 @@ class Subscription:
             raise StopAsyncIteration
         return batch[0]
 
-    def batches(self, *, max_events: int = 100, linger_s: float = 0.0) -> Batches:
+    def batches(self, *, max_events: int | None = None, linger_s: float = 0.0) -> Batches:
         """Return an iterator over lists of up to ``max_events`` events: everything queued at that moment.
 
+        Without ``max_events`` they are as large as ``performance.batch_size`` allows.
         With ``linger_s`` the first event of a batch waits up to so long for company.
         """
-        return Batches(self, max_events=max_events, linger_s=linger_s)
+        return Batches(self, max_events=self._batch_size if max_events is None else max_events, linger_s=linger_s)
 
     async def take_batch(self, max_events: int, linger_s: float) -> list[Event]:
         """Wait for something, then return up to ``max_events`` events; an empty list when the stream is over.

@@ -307,7 +307,13 @@ async def _open_market(
                 cache_ttl_s=config.performance.cache_ttl_s,
                 fresh_s=config.failover.slowest_s,
             )
-            feed = Feed(publisher, Demand(want=want, drop=drop, change=change), runtime.clock, current)
+            feed = Feed(
+                publisher,
+                Demand(want=want, drop=drop, change=change),
+                runtime.clock,
+                current,
+                batch_size=config.performance.batch_size,
+            )
             nursery.start_soon(pool.run)
             await _wait_ready(pool, publisher, config)
             yield Market(
