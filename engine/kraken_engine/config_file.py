@@ -139,7 +139,7 @@ def read_document(runtime: Runtime, path: str) -> Document:
         document.read(runtime.files.read_bytes(path))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else None
-        raise ConfigError(f"{path}: cannot be read: {why or error}") from error
+        raise ConfigError(f"{path or repr(path)}: cannot be read: {why or error}") from error
     _override(document, runtime.environment)
     return document
 

@@ -73,6 +73,22 @@ def test_what_makes_no_sense_is_said_in_one_line(
     assert complaint in capsys.readouterr().err
 
 
+def test_keys_that_are_not_there_are_all_named_before_anything_is_opened(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "kraken.yaml"
+    file.write_text(
+        "websocket: {public_endpoint: 'ws://127.0.0.1:9/v2'}\n"  # where nobody listens
+        "accounts: {main: {key_file: a.key, emergency_key_file: b.key}}\n"
+        "storage: {state_dir: state}\n"
+    )
+    assert run(["balances", "--config", str(file)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"kraken-engine: {tmp_path}/a.key: expected a key file, cannot be read: No such file or directory"
+    assert second == f"kraken-engine: {tmp_path}/b.key: expected a key file, cannot be read: No such file or directory"
+    assert not (tmp_path / "state").exists()
+
+
 def test_an_account_that_is_not_in_the_file_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "kraken.yaml"
     file.write_text("accounts:\n  spot: {}\n")

@@ -42,6 +42,17 @@ def test_a_bad_argument_is_one_line_and_exit_code_2(
     assert says in line
 
 
+def test_every_mistake_of_a_configuration_has_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "kraken.yaml"
+    file.write_text("websocket: {symbols: BTC/USD}\nnope: 1\n")
+    assert run(["doctor", "--config", str(file)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[:3] for line in lines] == [
+        ["kraken-engine", f"{file}:1", "websocket.symbols"],
+        ["kraken-engine", f"{file}:2", "nope"],
+    ]
+
+
 def test_a_venue_that_is_not_there_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["watch", "BTC/USD", "--ws-url", "ws://127.0.0.1:9/v2", "--seconds", "1", "--startup-timeout", "1"]) == 1
     (line,) = capsys.readouterr().err.splitlines()

@@ -16,6 +16,7 @@ import pytest
 import trio
 from tests.cli.test_output import TRADE
 
+from kraken_engine.cli.app import run
 from kraken_engine.cli.demo_ledger import Ledger
 from kraken_engine.cli.output import OutputFailed, print_while_others_run
 from kraken_engine.cli.watch import Watcher
@@ -89,6 +90,16 @@ def test_a_table_whose_reader_leaves_is_no_error() -> None:
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_whose_reader_has_left_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    stdout = os.fdopen(writer, "w")
+    with contextlib.redirect_stdout(stdout):
+        assert run(["--help"]) == 0
+    assert stdout.closed
+    assert capsys.readouterr().err == ""
 
 
 async def test_others_run_while_a_slow_reader_is_written_to() -> None:

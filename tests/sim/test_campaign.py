@@ -168,6 +168,7 @@ def test_the_command_tells_a_failure_so_that_it_can_be_replayed(
         (["--minutes", "0"], "minutes"),
         (["--profile", "calm"], "profile"),
         (["--replay", "nowhere.json"], "nowhere.json: No such file"),
+        (["--replay", "58.txt"], "58.txt: No such file"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

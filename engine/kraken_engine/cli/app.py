@@ -1,7 +1,8 @@
 """The command line as a whole: which commands there are, and what becomes of an error.
 
-Whatever goes wrong is one line on the error output and an exit code (2: an argument or a file is wrong; 1: the world
-or a check is; 130 and 143: SIGINT and SIGTERM); a traceback means a bug of ours.
+Whatever goes wrong is one line on the error output (one for each mistake of a configuration) and an exit code (2: an
+argument or a file is wrong; 1: the world or a check is; 130 and 143: SIGINT and SIGTERM); a traceback means a bug of
+ours.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from cyclopts import App, CycloptsError
+from rich.console import Console
 
 from kraken_engine.cli.balances import balances
 from kraken_engine.cli.demo import demo
@@ -40,8 +42,17 @@ def _version() -> str:
     return importlib.metadata.version("kraken-engine")
 
 
+class _Console(Console):
+    """Prints the help."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the reader's leaving be what it is elsewhere; rich would end the process with 1."""
+        raise BrokenPipeError
+
+
 app = App(
     name="kraken-engine",
+    console=_Console(),
     help="""A Trio engine for Kraken, and the simulated venue to try it on.
 
     Before any command, --log LEVEL (debug, info, warning, error) writes log lines to standard error.
@@ -79,7 +90,9 @@ def run(arguments: Sequence[str]) -> int:
         if failure is None:
             raise
         return _abandon_output(failure)
-    except (ConfigError, UsageError) as error:
+    except ConfigError as error:
+        return _complain("\n".join(error.mistakes), BAD_INPUT, each_line=True)
+    except UsageError as error:
         return _complain(str(error), BAD_INPUT)
     except EngineError as error:
         return _complain(str(error), FAILED)
@@ -120,9 +133,10 @@ def _abandon_output(error: OutputFailed) -> int:
     return 0 if error.reader_left else _complain(str(error), FAILED)
 
 
-def _complain(what: str, code: int) -> int:
-    line = "; ".join(part.strip() for part in what.splitlines() if part.strip())
+def _complain(what: str, code: int, *, each_line: bool = False) -> int:
+    parts = [part.strip() for part in what.splitlines() if part.strip()]
+    lines = parts if each_line else ["; ".join(parts)]
     if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]  # started with it closed (``2>&-``)
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"kraken-engine: {line}\n")
+            sys.stderr.write("".join(f"kraken-engine: {line}\n" for line in lines))
     return code

@@ -72,7 +72,7 @@ def _seeds(text: str) -> range:
 def _replay(what: str, options: Options, *, json: bool) -> int:
     plan: Plan | None = None
     seed = what
-    if what.endswith(".json"):
+    if not what.isdecimal():
         plan = _plan(real_runtime().files, what)
         seed = plan.seed
     report = simulate(seed, plan, options)

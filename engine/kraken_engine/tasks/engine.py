@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from kraken_engine.config import AccountSettings, Config
-from kraken_engine.errors import StoreError, UsageError
+from kraken_engine.errors import ConfigError, StoreError, UsageError
 from kraken_engine.feed.feed import Feed
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.topics import Health
@@ -22,6 +22,7 @@ from kraken_engine.normalise.events import StoreNotice
 from kraken_engine.runtime import Clock, Runtime, real_runtime
 from kraken_engine.state.checkpoint import Restored
 from kraken_engine.state.history import History
+from kraken_engine.store.api_keys import load_api_key, load_emergency_key
 from kraken_engine.store.checkpoint import Checkpoints
 from kraken_engine.store.database import Store, open_store
 from kraken_engine.tasks.account import open_account
@@ -93,6 +94,8 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
     :func:`~kraken_engine.store.database.open_store`.
     """
     runtime = runtime or real_runtime()
+    if config.venue is None:
+        _look_for_keys(config, runtime)
     async with AsyncExitStack() as stack:
         disk = _DiskNews(runtime.clock)
         store: Store | None = None
@@ -146,6 +149,23 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
             disk.note(
                 f"{store.directory}: the last checkpoint was not written within {config.store.close_timeout_s:g} s"
             )
+
+
+def _look_for_keys(config: Config, runtime: Runtime) -> None:
+    """Find what is wrong with the keys of all accounts before anything is opened.
+
+    Raises:
+        ConfigError: all mistakes at once.
+    """
+    mistakes: dict[str, None] = {}
+    for account in config.accounts.values():
+        for load in (load_api_key, load_emergency_key):
+            try:
+                load(runtime, account)
+            except ConfigError as error:
+                mistakes.update(dict.fromkeys(error.mistakes))
+    if mistakes:
+        raise ConfigError(list(mistakes))
 
 
 def _beginning(restored: Restored | None) -> str:
