@@ -22,7 +22,7 @@ from kraken_engine.errors import SlowConsumer, Stale
 from kraken_engine.feed.subscription import Bounded, Conflate, DropOldest, OnFull, Subscription
 from kraken_engine.feed.topics import Book, Candles, Health, Ticker, Topic, Trades
 from kraken_engine.normalise.book_view import BookUpdate
-from kraken_engine.normalise.events import Candle, Event, Live, MarketEvent, TickerUpdate, Trade
+from kraken_engine.normalise.events import Candle, ClockNotice, Event, Live, MarketEvent, TickerUpdate, Trade
 from kraken_engine.runtime import Rng, seeded_rng
 from kraken_engine.sim.figures import Figures
 from kraken_engine.sim.judges.books import BookJudge
@@ -285,7 +285,7 @@ class Scenario:
         trace = self.market_trace
         if isinstance(event, MarketEvent):
             trace("event", name_of(key), type(event).__name__, event.received_s, event.venue_time)
-        else:
+        elif not isinstance(event, ClockNotice):  # the one word that is about the wall clock
             trace("notice", name_of(key), type(event).__name__)
         self._coverage.published(key, event)
         for delivery in self._deliveries:
