@@ -416,7 +416,10 @@ class StoreSettings:
     history_entries: int = attrs.field(default=10_000, validator=at_least_1)
     """Entries kept of each history (source switches, key events); the oldest go first."""
     fills_kept: int = attrs.field(default=100_000, validator=at_least_1)
-    """Acknowledged fills kept of each account; those that are not acknowledged are always kept."""
+    """Acknowledged fills kept of each account; those that are not acknowledged are always kept.
+
+    Without a state directory, so many in all: whoever has not got that far is told (``SlowConsumer``).
+    """
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraken_engine.errors import StoreCorrupt, StoreError, UsageError
+from kraken_engine.errors import SlowConsumer, StoreCorrupt, StoreError, UsageError
 from kraken_engine.model import Liquidity, OrderType, Side, Source
 from kraken_engine.normalise.account_events import Fill
 from kraken_engine.runtime import real_runtime
@@ -21,7 +21,7 @@ from kraken_engine.state.gap_closure import History
 from kraken_engine.store.fills import StoredFill
 from kraken_engine.trading.fill_bodies import decode_fill, encode_fill
 from kraken_engine.trading.fill_journal import FillJournal
-from kraken_engine.trading.fill_record import MemoryRecord
+from kraken_engine.trading.fill_record import SLACK, MemoryRecord
 from kraken_engine.trading.fill_stream import FillStream
 
 
@@ -130,6 +130,41 @@ async def test_a_cursor_of_another_record_is_refused_rather_than_waited_for(nurs
         for _ in range(2):
             with pytest.raises(UsageError, match="since: expected the number of a fill on record, 1 at most, got 7"):
                 await stream.__anext__()
+
+
+async def test_memory_keeps_so_many_fills_and_says_so_to_whoever_is_behind(autojump_clock: object) -> None:
+    record = MemoryRecord(keep=10)
+    for n in range(1, 3_001):
+        await record.append([(f"T{n}", encode_fill(fill(n)))])
+    kept = await record.after(0, 10_000)
+    assert 10 <= len(kept) <= 10 + SLACK
+    assert [each.number for each in kept] == list(range(kept[0].number, 3_001))
+    assert [each.exec_id for each in kept] == [f"T{each.number}" for each in kept]
+    assert await record.last() == 3_000
+    assert [each.number for each in await record.after(2_990, 5)] == [2_991, 2_992, 2_993, 2_994, 2_995]
+    assert await record.append([("T3000", b"again")]) == []
+    await record.acknowledge("bot", 3_000)
+    with pytest.raises(SlowConsumer) as raised:
+        await record.after(1)
+    assert raised.value.lost == kept[0].number - 2
+    assert (await record.after(kept[0].number - 1, 1))[0] == kept[0]
+
+
+async def test_a_reader_that_is_left_behind_is_told_and_begins_again(
+    autojump_clock: object, nursery: trio.Nursery
+) -> None:
+    made = journal(MemoryRecord(keep=10))
+    nursery.start_soon(made.run)
+    made.add(fill(1))
+    with trio.fail_after(5):
+        stream = FillStream(made, "bot", None)
+        assert (await stream.__anext__()).number == 1
+        for n in range(2, 2_500):
+            made.add(fill(n))
+        await trio.sleep(1)
+        with pytest.raises(SlowConsumer, match="fills kept in memory"):
+            await stream.__anext__()
+        assert (await FillStream(made, "bot", 0).__anext__()).number > 1_000
 
 
 @pytest.mark.parametrize(

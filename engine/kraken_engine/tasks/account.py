@@ -125,7 +125,7 @@ async def open_account(
         tokens = await stack.enter_async_context(
             open_auth_refresher(settings.name, rest, config, runtime, notify=publisher.announce_at_once)
         )
-        record = MemoryRecord() if store is None else StoredRecord(store, settings.name)
+        record = MemoryRecord(config.store.fills_kept) if store is None else StoredRecord(store, settings.name)
         parts = _Parts(
             name=settings.name,
             config=config,

@@ -125,6 +125,7 @@ class FillJournal:
         """Wait for fills after number ``after``, and return up to ``limit`` of them, each with its number.
 
         Raises:
+            SlowConsumer: without a state directory: fills after that one had to make room.
             StoreCorrupt: one is not as it was written.
             StoreError: they could not be read.
         """

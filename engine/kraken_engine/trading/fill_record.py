@@ -13,13 +13,16 @@ import attrs
 import msgspec
 import trio
 
-from kraken_engine.errors import StoreCorrupt, UsageError
+from kraken_engine.config import StoreSettings
+from kraken_engine.errors import SlowConsumer, StoreCorrupt, UsageError
 from kraken_engine.state.gap_closure import History
 from kraken_engine.store.database import Store
 from kraken_engine.store.fills import StoredFill
 
 __all__ = ["FillRecord", "Kept", "MemoryRecord", "StoredRecord"]
 
+SLACK = 1_000
+"""Fills that memory may hold beyond those to keep, so that not every new one has to push out an old one."""
 REMEMBERED = 10_000
 """Fills of before whose ids are looked up when an account begins."""
 
@@ -73,10 +76,16 @@ class FillRecord(Protocol):
 
 
 class MemoryRecord:
-    """A record that ends with the process: for engines without a state directory."""
+    """A record that ends with the process: for engines without a state directory.
 
-    def __init__(self) -> None:
+    It keeps the last ``keep`` fills, acknowledged or not, and up to :data:`SLACK` more: memory is no disk. Whoever is
+    still at older ones gets :class:`~kraken_engine.errors.SlowConsumer`, and begins again with what is there.
+    """
+
+    def __init__(self, keep: int = StoreSettings().fills_kept) -> None:
+        self._keep = keep
         self._fills: list[StoredFill] = []
+        self._forgotten = 0
         self._ids: set[str] = set()
         self._cursors: dict[str, int] = {}
 
@@ -100,19 +109,31 @@ class MemoryRecord:
         for exec_id, body in fills:
             if exec_id not in self._ids:
                 self._ids.add(exec_id)
-                added.append(StoredFill(number=len(self._fills) + len(added) + 1, exec_id=exec_id, body=body))
+                added.append(StoredFill(number=self._last + len(added) + 1, exec_id=exec_id, body=body))
         self._fills += added
+        if len(self._fills) > self._keep + SLACK:
+            too_many = len(self._fills) - self._keep
+            self._ids.difference_update(fill.exec_id for fill in self._fills[:too_many])
+            del self._fills[:too_many]
+            self._forgotten += too_many
         return added
 
     async def after(self, number: int, limit: int = 1_000) -> list[StoredFill]:
-        """See :class:`FillRecord`."""
+        """See :class:`FillRecord`; after number 0 comes the first that is kept.
+
+        Raises:
+            SlowConsumer: fills after ``number`` had to make room.
+        """
         await trio.lowlevel.checkpoint()
-        return self._fills[max(number, 0) : max(number, 0) + limit]
+        if 0 < number < self._forgotten:
+            raise SlowConsumer("fills kept in memory", self._keep, self._forgotten - number)
+        begin = max(number - self._forgotten, 0)
+        return self._fills[begin : begin + limit]
 
     async def last(self) -> int:
         """See :class:`FillRecord`."""
         await trio.lowlevel.checkpoint()
-        return len(self._fills)
+        return self._last
 
     async def cursor(self, consumer: str) -> int:
         """See :class:`FillRecord`."""
@@ -122,9 +143,13 @@ class MemoryRecord:
     async def acknowledge(self, consumer: str, number: int) -> None:
         """See :class:`FillRecord`."""
         await trio.lowlevel.checkpoint()
-        if not 0 <= number <= len(self._fills):
-            raise UsageError(f"fills: expected a number from 0 to {len(self._fills)}, got {number}")
+        if not 0 <= number <= self._last:
+            raise UsageError(f"fills: expected a number from 0 to {self._last}, got {number}")
         self._cursors[consumer] = max(number, self._cursors.get(consumer, 0))
+
+    @property
+    def _last(self) -> int:
+        return self._forgotten + len(self._fills)
 
 
 @final

@@ -64,6 +64,7 @@ class FillStream:
         """Wait for the next fill.
 
         Raises:
+            SlowConsumer: without a state directory memory keeps only so many fills, and the next one had to make room.
             StoreError: the record cannot be read.
             UsageError: ``since`` is the number of no fill on record: it is of another one, and waiting for what comes
                 after it would pass over all that come before.
