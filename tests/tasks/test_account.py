@@ -10,7 +10,7 @@ import pytest
 import trio
 from tests.tasks.account_world import KEYS, MAIN, check, in_world, may_trade, place, with_account
 
-from kraken_engine import ConfigError, Event, Stale, UsageError
+from kraken_engine import ConfigError, Event, LineUp, Stale, UsageError
 from kraken_engine.config import AccountSettings, RestSettings
 from kraken_engine.normalise.account_events import (
     AccountGap,
@@ -174,6 +174,32 @@ def test_a_dead_key_touches_no_other_account() -> None:
     for name in ("SECOND", "DEAD"):
         keys[f"KRAKEN_ENGINE_ACCOUNTS__{name}__KEY"] = f"KEY+OF+{name.lower()}"
         keys[f"KRAKEN_ENGINE_ACCOUNTS__{name}__SECRET"] = TEST_SECRET
+    in_world(scenario, keys=keys)
+
+
+def test_two_accounts_whose_tokens_come_at_once_do_not_dial_at_once() -> None:
+    async def scenario(world: World) -> None:
+        world.exchange.private.operator.create(name="second", key="KEY+OF+second", secret=TEST_SECRET)
+        accounts = [AccountSettings(name=name, tier="intermediate") for name in ("main", "second")]
+        async with world.open_market() as market:
+            ups: list[LineUp] = []
+            stop = market.publisher.observe(lambda _, event: ups.append(event) if isinstance(event, LineUp) else None)
+            for seconds in (5.0, 4.0):  # the second one asks a second later
+                world.exchange.faults.rest_slow(
+                    now=trio.current_time(), seconds=seconds, path="/0/private/GetWebSocketsToken"
+                )
+            async with open_account(accounts[0], market) as main, open_account(accounts[1], market) as second:
+                with trio.fail_after(60):
+                    await main.wait_live()
+                    await second.wait_live()
+            stop()
+            up = {event.line: event.at_s for event in ups}
+            assert up["private main"] > 4.0
+            assert abs(up["private second"] - up["private main"]) > 0.9
+
+    keys = KEYS | {
+        "KRAKEN_ENGINE_ACCOUNTS__SECOND__KEY": "KEY+OF+second", "KRAKEN_ENGINE_ACCOUNTS__SECOND__SECRET": TEST_SECRET
+    }  # fmt: skip
     in_world(scenario, keys=keys)
 
 

@@ -119,7 +119,8 @@ class Line(abc.ABC):
     urgent: Callable[[], Collection[str]] = tuple
     """Symbols to be subscribed to first on every connection: those with open orders."""
     prepare: Callable[[], Awaitable[None]] | None = None
-    """Called before each attempt to connect (for a token, say). A ``LineError`` of its own is a failed attempt."""
+    """Called before each attempt to connect (for a token, say), however long it takes. A ``LineError`` of its own is a
+    failed attempt, at which nothing was dialled."""
     heard_s: float = attrs.field(default=0.0, init=False)
     """When bytes of the peer were read last."""
     counters: LineCounters = attrs.field(factory=LineCounters, init=False)

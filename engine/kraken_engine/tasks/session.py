@@ -68,8 +68,6 @@ async def run_session(line: Line) -> LineError:
     """
     session = Session(line)
     try:
-        if line.prepare is not None:
-            await line.prepare()
         async with open_websocket(
             line.runtime, line.endpoint, line.config.wire, session.deliver, addresses=line.addresses
         ) as websocket:

@@ -10,6 +10,7 @@ import trio
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
 from kraken_engine.control.error_actions import ReconnectWithBackoff, Where
 from kraken_engine.control.venue_mode import VenueModes
+from kraken_engine.errors import LineError
 from kraken_engine.normalise.events import LineDown
 from kraken_engine.tasks.line import Line
 from kraken_engine.tasks.session import run_session
@@ -38,11 +39,13 @@ async def run_line(line: Line, budget: ConnectBudget, log: ConnectLog | None = N
 
 async def _run_connections(line: Line, budget: ConnectBudget, log: ConnectLog | None, back: _Back) -> None:
     backoff = line.backoff
-    await _wait(line, budget, budget.reserve(now=line.now()), back)
+    start = await _wait(line, budget, budget.reserve(now=line.now()), back)
     while True:
-        if log is not None:
-            await log.append(line.runtime.clock.wall_ns())
-        reason = await run_session(line)
+        reason = await _prepare(line, budget, start)
+        if reason is None:
+            if log is not None:
+                await log.append(line.runtime.clock.wall_ns())
+            reason = await run_session(line)
         command = line.desk.decide(reason, Where(line=line.name, account=line.account_name))
         if not isinstance(command, ReconnectWithBackoff):
             line.desk.deliver(command)  # to whoever can do more about it; a supervisor cannot
@@ -56,7 +59,30 @@ async def _run_connections(line: Line, budget: ConnectBudget, log: ConnectLog | 
         )
         line.outlet.announce(down)
         line.outlet.flush()
-        await _wait(line, budget, pause_s, back, floor_s)
+        start = await _wait(line, budget, pause_s, back, floor_s)
+
+
+async def _prepare(line: Line, budget: ConnectBudget, start: float) -> LineError | None:
+    """Get ready what a connection needs for the attempt that was booked for ``start``; return why that failed, if so.
+
+    What takes long (a token while REST is away) leaves the attempt to others, and books another one when it is there:
+    several lines that waited for the same must not dial in the same moment (I-24).
+    """
+    if line.prepare is None:
+        return None
+    while True:
+        ready = False
+        try:
+            await line.prepare()
+            ready = line.now() - start < line.config.backoff.min_gap_s / 2
+        except LineError as error:
+            return error
+        finally:
+            if not ready:
+                budget.give_back(start)
+        if ready:
+            return None
+        start = await _wait(line, budget, budget.reserve(now=line.now()))
 
 
 class _Back:
@@ -77,8 +103,10 @@ class _Back:
         self._was_away = away
 
 
-async def _wait(line: Line, budget: ConnectBudget, pause_s: float, back: _Back, floor_s: float = 0.0) -> None:
-    """Wait for an attempt that was booked; whoever is cancelled before its time gives it back.
+async def _wait(
+    line: Line, budget: ConnectBudget, pause_s: float, back: _Back | None = None, floor_s: float = 0.0
+) -> float:
+    """Wait for an attempt that was booked, and return its time; whoever is cancelled before that gives it back.
 
     Who wakes up much too late, since the machine was asleep, is not alone: the attempt is booked anew. So it is when
     the venue comes back meanwhile, but not for earlier than ``floor_s`` from now.
@@ -86,7 +114,7 @@ async def _wait(line: Line, budget: ConnectBudget, pause_s: float, back: _Back, 
     earliest = line.now() + floor_s
     while True:
         start = line.now() + pause_s
-        returned = back.event
+        returned = trio.Event() if back is None else back.event
         try:
             with trio.move_on_after(pause_s):
                 await returned.wait()
@@ -96,9 +124,9 @@ async def _wait(line: Line, budget: ConnectBudget, pause_s: float, back: _Back, 
         now = line.now()
         if now >= start or not returned.is_set():
             if now - start < line.config.backoff.min_gap_s / 2:
-                return
+                return start
             budget.give_back(start)
         held_s = max(0.0, earliest - now)
         pause_s = held_s + budget.reserve(now=now, after_s=held_s)
         if not pause_s:
-            return
+            return now
