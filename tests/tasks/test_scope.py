@@ -31,6 +31,18 @@ async def test_an_exception_group_of_the_body_leaves_as_itself(autojump_clock: t
             nursery.start_soon(trio.sleep_forever)
             raise mine
     assert caught.value is mine
+    assert not hasattr(mine, "__notes__"), "nothing failed in the background"
+
+
+async def test_a_failure_in_a_nursery_of_the_body_is_no_failure_of_the_background(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_background("x") as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            async with trio.open_nursery() as own:
+                own.start_soon(fail_after, 1, ValueError("mine"))
+    assert not hasattr(caught.value, "__notes__")
 
 
 async def test_a_background_failure_ends_the_body_and_raises_engine_failed(
@@ -69,6 +81,26 @@ async def test_cancellation_from_outside_passes_through(autojump_clock: trio.tes
             nursery.start_soon(trio.sleep_forever)
             await trio.sleep_forever()
     assert scope.cancelled_caught
+
+
+async def test_a_body_that_is_cancelled_is_left_by_the_very_cancellation(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    seen: list[BaseException] = []
+    with trio.move_on_after(1):
+        try:
+            async with open_background("x") as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                try:
+                    await trio.sleep_forever()
+                except trio.Cancelled as inside:
+                    seen.append(inside)
+                    raise
+        except trio.Cancelled as outside:  # an application that cleans up and hands it on writes exactly this
+            seen.append(outside)
+            raise
+    assert len(seen) == 2
+    assert seen[0] is seen[1]
 
 
 async def test_a_keyboard_interrupt_in_the_background_stays_one(autojump_clock: trio.testing.MockClock) -> None:

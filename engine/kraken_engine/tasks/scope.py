@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -40,10 +40,12 @@ async def open_background(what: str) -> AsyncGenerator[trio.Nursery]:
 
 
 def _verdict(what: str, group: BaseExceptionGroup[BaseException], body_error: BaseException | None) -> BaseException:
-    rest = group.split(trio.Cancelled)[1]
-    if rest is None:
-        return group  # Only cancellations, from a scope outside: Trio takes them from here.
-    background = rest.split(lambda error: error is body_error)[1]
+    if _is_cancellation(group):  # from a scope outside: Trio takes it from here, and one of them is enough
+        return next(_leaves(group)) if body_error is None else body_error
+    rest = group.split(trio.Cancelled)[1] or group
+    # By what is in it: Trio takes groups apart and makes them anew, the body's as well.
+    own = () if body_error is None else tuple(_leaves(body_error))
+    background = rest.split(lambda error: any(error is one for one in own))[1]
     if body_error is not None and not _is_cancellation(body_error):
         if background is not None:
             body_error.add_note(f"{what} failed in the background as well: {background!r}")
@@ -69,15 +71,15 @@ def _is_cancellation(error: BaseException) -> bool:
     return isinstance(error, trio.Cancelled)
 
 
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Return what is not a group in a group of groups, in order."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
 def _summary(group: BaseExceptionGroup[BaseException]) -> str:
-    names: list[str] = []
-
-    def walk(inner: BaseExceptionGroup[BaseException]) -> None:
-        for error in inner.exceptions:
-            if isinstance(error, BaseExceptionGroup):
-                walk(cast("BaseExceptionGroup[BaseException]", error))
-            else:
-                names.append(f"{type(error).__name__}: {error}")
-
-    walk(group)
+    names = [f"{type(error).__name__}: {error}" for error in _leaves(group)]
     return "; ".join(names[:5]) + (f"; and {len(names) - 5} more" if len(names) > 5 else "")

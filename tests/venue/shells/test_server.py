@@ -325,6 +325,18 @@ async def test_a_failure_at_the_moment_of_cancellation_is_not_lost(
             await trio.sleep_forever()
 
 
+async def test_an_interrupt_that_a_task_of_the_venue_gets_stays_one(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def advance(self: Exchange, now: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        async with open_venue(runtime_on(MemoryNetwork()), VenueSettings()):
+            monkeypatch.setattr(Exchange, "advance", advance)
+            await trio.sleep_forever()
+
+
 async def test_more_clients_than_it_serves_are_turned_away_and_the_rest_stay(autojump_clock: Clock) -> None:
     async with in_memory() as world:
         served = [await dial(world.network, world.venue.ws_url) for _ in range(100)]

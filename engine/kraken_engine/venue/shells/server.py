@@ -257,18 +257,18 @@ class _Stages:
 @asynccontextmanager
 async def _open_stages(servers: Sequence[WebSocketServer]) -> AsyncGenerator[_Stages]:
     """Open the nurseries of a venue; the body's errors leave as themselves, those of its tasks as ``EngineFailed``."""
-    body_error: BaseException | None = None
-    failure: EngineFailed | None = None
+    leaving: BaseException | None = None
     try:
         async with trio.open_nursery() as background:
             async with trio.open_nursery() as lines:
                 async with trio.open_nursery() as accepting:
                     try:
                         yield _Stages(accepting, lines, background)
-                    except (trio.Cancelled, GeneratorExit):
+                    except (trio.Cancelled, GeneratorExit) as error:
+                        leaving = error
                         raise
                     except BaseException as error:  # noqa: BLE001  # raised again below, after the farewell
-                        body_error = error
+                        leaving = error
                     accepting.cancel_scope.cancel()
                 for server in servers:
                     server.go_away()
@@ -276,21 +276,23 @@ async def _open_stages(servers: Sequence[WebSocketServer]) -> AsyncGenerator[_St
             background.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         failed = group.split(trio.Cancelled)[1]
-        if failed is None or failed.split(Exception)[1] is not None:
-            raise  # a cancellation from outside, or an interrupt that Trio handed to one of our tasks
-        failure = EngineFailed(f"the simulated venue failed in the background: {_first(failed)}")
-        failure.__cause__ = failed
+        if failed is None:  # a cancellation from outside: the body's own, or one of ours if that was through
+            leaving = leaving or _first(group)
+        elif (abrupt := failed.split(Exception)[1]) is not None:  # an interrupt that Trio handed to one of our tasks
+            leaving = _first(abrupt)
+        else:
+            why = _first(failed)
+            leaving = EngineFailed(f"the simulated venue failed in the background: {type(why).__name__}: {why}")
+            leaving.__cause__ = failed
     # Raised out here: the group must not become the context of an error that has nothing to do with it.
-    if failure is not None:
-        raise failure
-    if body_error is not None:
-        raise body_error
+    if leaving is not None:
+        raise leaving
 
 
-def _first(error: BaseException) -> str:
+def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    return error
 
 
 def _host_port(address: Address) -> str:
