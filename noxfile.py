@@ -22,7 +22,7 @@ HTML = "docs/_build/html"
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the engine on the embedded venue, break it twice, and show that it heals."""
+    """Run the engine on the embedded venue, break it three times, and show that it heals."""
     _install(session)
     session.run("kraken-engine", "demo", *session.posargs)
 

@@ -39,8 +39,9 @@ from kraken_engine.errors import (
     UsageError,
     VenueUnavailable,
 )
+from kraken_engine.feed.current import CandleRun
 from kraken_engine.feed.feed import Feed, Reading
-from kraken_engine.feed.subscription import Bounded, Conflate, DropOldest, Subscription
+from kraken_engine.feed.subscription import Bounded, Conflate, DropOldest, OnFull, Subscription
 from kraken_engine.feed.topics import (
     Balances,
     Book,
@@ -50,6 +51,7 @@ from kraken_engine.feed.topics import (
     Instruments,
     Orders,
     Ticker,
+    Topic,
     Trades,
 )
 from kraken_engine.model import (
@@ -112,6 +114,7 @@ from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.secret import ApiKey, Secret
 from kraken_engine.state.account_sync import Phase
 from kraken_engine.state.balances import ConsistencyReport
+from kraken_engine.state.positions import Position
 from kraken_engine.tasks.account import open_account
 from kraken_engine.tasks.engine import Engine, open_engine
 from kraken_engine.tasks.market import Market, MarketStatistics, open_market
@@ -140,6 +143,7 @@ __all__ = [
     "BookView",
     "Bounded",
     "Candle",
+    "CandleRun",
     "Candles",
     "CircuitChanged",
     "CircuitOpen",
@@ -186,6 +190,7 @@ __all__ = [
     "NotNow",
     "NotSent",
     "Notice",
+    "OnFull",
     "OperationNotAllowed",
     "Order",
     "OrderRefused",
@@ -197,6 +202,7 @@ __all__ = [
     "OrdersListed",
     "Permit",
     "Phase",
+    "Position",
     "PositionReading",
     "PriceLevel",
     "ProtocolError",
@@ -227,6 +233,7 @@ __all__ = [
     "Ticker",
     "TickerUpdate",
     "TimeInForce",
+    "Topic",
     "Trade",
     "TradeGap",
     "Trades",

@@ -120,6 +120,19 @@ def test_every_link_between_the_pages_leads_somewhere() -> None:
     ] == []
 
 
+def test_every_page_is_reached_from_the_readme_and_from_the_index_of_its_folder() -> None:
+    readme = (ROOT / "README.md").read_text()
+    pages = [page for folder in ("how-to", "explanation") for page in sorted((ROOT / "docs" / folder).glob("*.md"))]
+    pages = [page for page in pages if page.name != "index.md"]
+    assert len(pages) > 20
+    assert [page.name for page in pages if f"](docs/{page.parent.name}/{page.name})" not in readme] == []
+    listed = {
+        page.parent: (page.parent / "index.md").read_text().partition("{toctree}")[2].split("```")[0].split()
+        for page in pages
+    }
+    assert [page.name for page in pages if page.stem not in listed[page.parent]] == []
+
+
 def test_every_option_of_every_command_is_documented() -> None:
     reference = (ROOT / "docs" / "reference" / "command-line.md").read_text()
     sections = {

@@ -13,6 +13,7 @@ from kraken_engine import (
     BookUpdate,
     Bounded,
     Candle,
+    CandleRun,
     Candles,
     Config,
     Conflate,
@@ -21,10 +22,12 @@ from kraken_engine import (
     Engine,
     Gap,
     Live,
+    OnFull,
     Order,
     Stale,
     Ticker,
     TickerUpdate,
+    Topic,
     Trade,
     TradeGap,
     Trades,
@@ -85,6 +88,13 @@ def events_are_told_apart_by_their_type(event: Event) -> None:
             assert_type(name, str)
         case _:
             pass
+
+
+async def topics_and_rules_have_a_type_of_their_own(config: Config, on_full: OnFull) -> None:
+    topics: list[Topic] = [Ticker("BTC/USD"), Book("BTC/USD"), Trades("BTC/USD")]
+    async with open_market(config) as market, market.feed.subscribe(*topics, on_full=on_full) as events:
+        assert_type(await anext(events), Event)
+        assert_type(await market.feed.get_candles("BTC/USD"), Reading[CandleRun])
 
 
 def errors_have_one_base(error: ConfigError) -> EngineError:
