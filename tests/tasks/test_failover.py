@@ -200,6 +200,25 @@ def test_a_backup_that_dies_during_the_hold_gives_way_to_the_lines() -> None:
     in_scene(play)
 
 
+@pytest.mark.parametrize("asleep_s", [8.0, 20.0])
+def test_time_that_nobody_was_awake_is_no_health_of_the_lines(asleep_s: float) -> None:
+    """The machine sleeps while the hold ends: what the lines had before is not shown as current for that."""
+
+    async def play(scene: Scene) -> None:
+        scene.cut()
+        await trio.sleep(10)
+        scene.mend()
+        await trio.sleep(25)
+        scene.world.suspend(asleep_s)
+        woke = scene.now()
+        await trio.sleep(60)
+        for kind in (TickerUpdate, BookUpdate):
+            assert all(event.received_s >= woke for _, event in scene.values(kind, woke))
+        assert_honest(scene)
+
+    in_scene(play)
+
+
 def test_a_single_silent_book_moves_alone() -> None:
     async def play(scene: Scene) -> None:
         symbol = scene.world.exchange.symbols[1]

@@ -111,6 +111,7 @@ _BORROWED = (
     "corrupt_checksum",
     "refuse_upgrade",
     "hang_connect",
+    "suspend",
 )
 _REST = ("rest_page", "rest_slow", "rest_hang", "rest_broken", "rest_error", "rest_lie")
 _PUBLIC = Choice(("/0/public/Ticker", "/0/public/Depth", "/0/public/Trades", "/0/public/OHLC"))

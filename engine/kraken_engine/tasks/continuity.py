@@ -29,6 +29,12 @@ from kraken_engine.state.subscriptions import SubscriptionKey
 
 __all__ = ["Continuity", "FailoverStatistics", "Signal"]
 
+_UNHEARD_S = 5.0
+"""A line that was not heard of for so long is not well, whatever it has not said yet.
+
+This process slept, or was blocked, and the line's own judge has still to look; it would have ended the connection.
+"""
+
 BACKED_UP = ("ticker", "book", "trade", "ohlc")
 """Channels that REST has an answer for."""
 
@@ -199,9 +205,17 @@ class Continuity:
     def look(self) -> None:
         """Decide what is due, and act on it."""
         now = self.clock.now()
+        self._mistrust_the_unheard(now)
         for command in self.watchdog.check(now=now):
             self._act(command, now)
         self.publisher.flush()
+
+    def _mistrust_the_unheard(self, now: float) -> None:
+        """Give no stream back to lines that only seem to be well, since nobody has looked."""
+        for key in self.watchdog.on_backup():
+            silent_s = now - self.last_frame_s(key)
+            if silent_s >= _UNHEARD_S and self.sources.is_well(key):
+                self.sources.suspect(key, f"its lines were not heard of for {silent_s:.1f} s", now=now)
 
     def _act(self, command: Command, now: float) -> None:
         switch = command.switch
@@ -334,6 +348,7 @@ class Continuity:
     def expire(self) -> None:
         """Give up what REST has not brought for too long."""
         now = self.clock.now()
+        self._mistrust_the_unheard(now)
         for key, until_s in self._called.items():
             if until_s <= now and self.plan.is_covered(key):
                 why = self._why.get(self.poll_of(key), f"no answer within {self.settings.backup_lost_s:g} s")

@@ -154,7 +154,7 @@ class FailoverJudge:
                 self._judged, self._judged_s = switch.number, switch.at_s
                 self._switch(switch)
         for key, stream in self._streams.items():
-            since = max(stream.down_s, self.rest_bad_s + REST_WELL_S, self._began_s)
+            since = max(stream.down_s, self.rest_bad_s + REST_WELL_S, self._began_s, self.world.slept_until)
             if not stream.live and now - since > OVER_S:
                 what = f"expected data within {OVER_S:g} s, REST being well, got none for {now - stream.down_s:.2f} s"
                 self.verdict.fail("I-26", f"{name_of(key)}: {what}")
@@ -230,6 +230,8 @@ class FailoverJudge:
         up_s = math.inf if self._line_up_s is None else self._line_up_s
         if self._last_up[0] <= switch.at_s <= self._last_up[1]:  # it ended since
             up_s = self._last_up[0]
+        if self.world.slept_until <= switch.at_s:  # nobody saw how it was meanwhile
+            up_s = max(up_s, self.world.slept_until)
         if switch.at_s - up_s < 30.0 - 0.01:
             what = f"expected the line up for 30 s before the return at {switch.at_s:.2f}, got {switch.at_s - up_s:.2f}"
             self.verdict.fail("I-26", what)
