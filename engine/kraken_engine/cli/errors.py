@@ -41,7 +41,7 @@ EXERCISED_BY: Mapping[type[Command], str] = {
 """The test that shows how a command is carried out."""
 
 _WALKED_BY = {
-    "venue": "tests/control/test_error_actions.py::test_the_venues_words_lead_to_their_command",
+    "venue": "tests/rest/test_error_rows.py::test_what_the_venue_answers_leads_to_what_its_row_says",
     "exception": "tests/control/test_error_actions.py::test_every_exception_leads_to_its_command",
 }
 """The tests that walk the table, one case for each row."""
