@@ -11,6 +11,7 @@ import pytest
 
 from kraken_engine import config as config_module
 from kraken_engine.config import (
+    AccountSettings,
     BackoffSettings,
     Config,
     FailoverSettings,
@@ -156,7 +157,8 @@ def test_the_url_of_a_websocket_is_one(name: str, value: Any) -> None:
 def test_the_url_of_rest_is_one() -> None:
     assert RestSettings(base_url="http://[::1]:8080").base_url == "http://[::1]:8080"
     with pytest.raises(
-        ConfigError, match=r"^base_url: expected a URL beginning with http:// or https://, got 'wss://h'$"
+        ConfigError,
+        match=r"^base_url: expected a URL beginning with http:// or https://, and ending before /0, got 'wss://h'$",
     ):
         RestSettings(base_url="wss://h")
 
@@ -196,3 +198,30 @@ def test_a_simulated_venue_lists_whole_symbols() -> None:
 )
 def test_every_setting_of_market_data_is_read_by_the_engine(cls: type[Any]) -> None:
     assert [field.name for field in attrs.fields(cls) if field.name not in ATTRIBUTES_READ] == []
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.kraken.com/0", "https://api.kraken.com/0/", "https://h?a=1", "https://h/#x"]
+)
+def test_the_address_of_rest_ends_before_what_each_call_brings_itself(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"base_url: expected a URL beginning with http.*, and ending before /0, got"):
+        RestSettings(base_url=url)
+    assert RestSettings(base_url="https://proxy.example/kraken/").base_url
+
+
+@pytest.mark.parametrize("path", ["~", "~/state", "~trader/state"])
+def test_a_path_with_a_tilde_is_refused_before_a_directory_of_that_name_is_made(path: str) -> None:
+    with pytest.raises(ConfigError, match=r"state_dir: expected the path of a directory, written out without ~, got"):
+        Config(state_dir=path)
+    with pytest.raises(
+        ConfigError, match=r"k\.yaml:1: storage.state_dir: expected the path of a directory, written out"
+    ):
+        Config.parse(f"storage: {{state_dir: '{path}'}}".encode(), name="k.yaml")
+    with pytest.raises(ConfigError, match="key_file: expected the path of a key file, written out without ~"):
+        AccountSettings(key_file=path)
+
+
+def test_a_file_may_be_named_by_a_path(tmp_path: Path) -> None:
+    file = tmp_path / "k.yaml"
+    file.write_text("storage: {state_dir: state}")
+    assert Config.load(file) == Config.load(str(file)) == Config(state_dir=f"{tmp_path}/state")

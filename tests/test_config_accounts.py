@@ -124,7 +124,10 @@ def test_a_misspelt_variable_of_an_account_is_a_mistake() -> None:
 def test_a_key_is_no_path_of_a_key_file(value: str) -> None:
     with pytest.raises(ConfigError) as refused:
         AccountSettings(key_file=value)
-    assert str(refused.value) == "key_file: expected the path of a key file, got something else, not shown"
+    assert (
+        str(refused.value)
+        == "key_file: expected the path of a key file, written out without ~, got something else, not shown"
+    )
 
 
 def test_accounts_stand_under_their_own_names() -> None:

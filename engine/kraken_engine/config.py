@@ -6,13 +6,14 @@ The settings of its parts are classes of :mod:`~kraken_engine.settings`, and can
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import attrs
 
 from kraken_engine.config_file import checked_settings, parse_document, read_document
-from kraken_engine.config_rules import instance, is_a, is_confidential, positive, text, texts, url
-from kraken_engine.errors import ConfigError, shown
+from kraken_engine.config_rules import instance, is_a, is_confidential, path, positive, texts, url
+from kraken_engine.errors import ConfigError, UsageError, shown
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.settings import (
     CHANNEL_PRIORITIES,
@@ -65,7 +66,18 @@ __all__ = [
     "SubscriptionSettings",
     "TokenSettings",
     "WireSettings",
+    "must_be_config",
 ]
+
+
+def must_be_config(value: Any) -> None:
+    """Refuse what somebody opened something with instead of a :class:`Config`: the path of a file, say.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not is_a(Config, value):
+        raise UsageError(f"config: expected a Config, such as Config.load('kraken.yaml'), got {shown(value)}")
 
 
 def _own_copy(value: Any) -> Any:
@@ -122,7 +134,7 @@ class Config:
         factory=dict[str, AccountSettings], hash=False, converter=_own_copy, validator=_accounts
     )
     """Accounts by name."""
-    state_dir: str | None = attrs.field(default=None, validator=attrs.validators.optional(text))
+    state_dir: str | None = attrs.field(default=None, validator=attrs.validators.optional(path))
     """Where what must survive a restart is kept, by one engine at a time; None: nothing is kept."""
     store: StoreSettings = attrs.field(factory=StoreSettings, validator=instance(StoreSettings))
     startup_timeout_s: float = attrs.field(default=15.0, validator=positive)
@@ -148,14 +160,15 @@ class Config:
         return cls(venue=SimulatedVenue(symbols=symbols, rate=rate, seed=seed))
 
     @classmethod
-    def load(cls, path: str, *, runtime: Runtime | None = None) -> Config:
+    def load(cls, path: str | PurePath, *, runtime: Runtime | None = None) -> Config:
         """Return the settings of the YAML file at ``path``, overridden by ``KRAKEN_ENGINE_<SECTION>__<KEY>`` variables.
 
         Raises:
             ConfigError: all mistakes at once, each ``file:line: what, expected, got``.
         """
-        document = read_document(real_runtime() if runtime is None else runtime, path)
-        return cls(**checked_settings(document, path))
+        name = str(path)
+        document = read_document(real_runtime() if runtime is None else runtime, name)
+        return cls(**checked_settings(document, name))
 
     @classmethod
     def parse(cls, data: bytes, *, name: str, environment: Mapping[str, str] | None = None) -> Config:

@@ -28,7 +28,7 @@ from cattrs.errors import (
 )
 
 from kraken_engine.config_accounts import ACCOUNTS_PREFIX, override_account, take_out_keys
-from kraken_engine.config_rules import is_confidential, is_key_file, is_url
+from kraken_engine.config_rules import REST_URL_RULE, is_confidential, is_key_file, is_path, is_rest_url, is_url
 from kraken_engine.config_yaml import Document, Path, Place, Value
 from kraken_engine.errors import ConfigError, shown
 from kraken_engine.runtime import Runtime
@@ -287,13 +287,11 @@ def _whole(least: int, most: int) -> Rule:
     return rule
 
 
-def _url(*schemes: str) -> Rule:
-    expected = f"a URL beginning with {' or '.join(f'{scheme}://' for scheme in schemes)}"
-
+def _url(expected: str, fits: Callable[[str], bool]) -> Rule:
     def rule(value: Value) -> str:
         if isinstance(value, str) and "@" in value:
             raise _MismatchError("a URL without user and password", "one with '@', not shown")
-        if not isinstance(value, str) or not is_url(value, schemes):
+        if not isinstance(value, str) or not fits(value):
             raise _MismatchError(expected, _got(value))
         return value
 
@@ -321,14 +319,14 @@ def _tier(value: Value) -> str:
 
 def _key_file(value: Value) -> str:
     if not is_key_file(value):
-        raise _MismatchError("the path of a key file", "something else, not shown")
+        raise _MismatchError("the path of a key file, written out without ~", "something else, not shown")
     return str(value)
 
 
 def _directory(value: Value) -> str:
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise _MismatchError("the path of a directory", _got(value))
-    return value
+    if not is_path(value):
+        raise _MismatchError("the path of a directory, written out without ~", _got(value))
+    return str(value)
 
 
 def _switch(value: Value) -> bool:
@@ -338,8 +336,8 @@ def _switch(value: Value) -> bool:
 
 
 _RULES: dict[Any, Rule] = {
-    WebSocketUrl: _url("ws", "wss"),
-    RestUrl: _url("http", "https"),
+    WebSocketUrl: _url("a URL beginning with ws:// or wss://", lambda url: is_url(url, ("ws", "wss"))),
+    RestUrl: _url(REST_URL_RULE, is_rest_url),
     Channel: _channel,
     Symbol: _symbol,
     Switch: _switch,

@@ -18,6 +18,7 @@ import attrs
 from kraken_engine.errors import ConfigError, shown
 
 __all__ = [
+    "REST_URL_RULE",
     "at_least_0",
     "at_least_1",
     "instance",
@@ -25,11 +26,15 @@ __all__ = [
     "is_account_name",
     "is_confidential",
     "is_key_file",
+    "is_path",
+    "is_rest_url",
     "is_url",
     "not_negative",
     "one_of",
+    "path",
     "positive",
     "priorities",
+    "rest_url",
     "seed",
     "share",
     "switch",
@@ -62,6 +67,19 @@ def is_confidential(url: str) -> bool:
         return host == "localhost"
 
 
+def is_rest_url(text: str) -> bool:
+    """Return whether this is the address of a REST API, without what each call brings itself: ``/0/public/Time``."""
+    if not is_url(text, ("http", "https")):
+        return False
+    parts = urlsplit(text)
+    return not (parts.query or parts.fragment) and not parts.path.rstrip("/").endswith("/0")
+
+
+def is_path(value: object) -> bool:
+    """Return whether this can be the path of a file; ``~`` is a matter of shells, and would be a file of that name."""
+    return _is_text(value) and not str(value).startswith("~")
+
+
 def is_account_name(value: object) -> bool:
     """Return whether this can name an account: it also stands in names of environment variables and files."""
     return isinstance(value, str) and _ACCOUNT.fullmatch(value) is not None
@@ -69,9 +87,10 @@ def is_account_name(value: object) -> bool:
 
 def is_key_file(value: object) -> bool:
     """Return whether this can be the path of a key file, and is not a key that somebody put in its place."""
-    return _is_text(value) and _KEY_MATERIAL.fullmatch(str(value)) is None
+    return is_path(value) and _KEY_MATERIAL.fullmatch(str(value)) is None
 
 
+REST_URL_RULE = "a URL beginning with http:// or https://, and ending before /0"
 _ACCOUNT = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _KEY_MATERIAL = re.compile(r"(?=.*[A-Z])(?=.*[0-9])([A-Za-z0-9+/]{56}|[A-Za-z0-9+/]{86}==)")
 """A key or a secret of the venue: base64 of 42 or 64 bytes."""
@@ -133,8 +152,12 @@ def instance(cls: type[Any]) -> _Validator:
 def url(*schemes: str) -> _Validator:
     """A URL of one of these schemes, without user and password."""
     beginning = " or ".join(f"{scheme}://" for scheme in schemes)
-    right = _rule(f"a URL beginning with {beginning}", lambda value: isinstance(value, str) and is_url(value, schemes))
+    return _without_user(
+        _rule(f"a URL beginning with {beginning}", lambda value: isinstance(value, str) and is_url(value, schemes))
+    )
 
+
+def _without_user(right: _Validator) -> _Validator:
     def validate(owner: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if isinstance(value, str) and "@" in value:
             # Not repeated: what stands there may be a secret.
@@ -160,5 +183,7 @@ at_least_0, at_least_1 = _count(0), _count(1)
 seed = _whole(-(2**63), 2**63 - 1)
 switch = _rule("True or False", lambda value: isinstance(value, bool))
 text = _rule("a printable text", _is_text)
+path = _rule("the path of a directory, written out without ~", is_path)
+rest_url = _without_user(_rule(REST_URL_RULE, lambda value: isinstance(value, str) and is_rest_url(value)))
 texts = _rule("a tuple of printable texts", _are_texts)
 priorities = _rule("a whole number for each name of a channel", _are_priorities)

@@ -20,11 +20,11 @@ from kraken_engine.config_rules import (
     one_of,
     positive,
     priorities,
+    rest_url,
     seed,
     share,
     switch,
     text,
-    url,
 )
 from kraken_engine.errors import ConfigError
 
@@ -237,7 +237,8 @@ class FeedSettings:
 class RestSettings:
     """The REST API: where it is and how far to lean on it."""
 
-    base_url: str = attrs.field(default=REST_URL, validator=url("http", "https"))
+    base_url: str = attrs.field(default=REST_URL, validator=rest_url)
+    """Without the ``/0/public/...`` of the calls."""
     timeout_s: float = attrs.field(default=15.0, validator=positive)
     """Total deadline of one call."""
     max_retries: int = attrs.field(default=3, validator=at_least_0)
@@ -263,7 +264,8 @@ class RestSettings:
 
 def _key_file(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not is_key_file(value):
-        raise ConfigError(f"{attribute.name}: expected the path of a key file, got something else, not shown")
+        expected = "the path of a key file, written out without ~"
+        raise ConfigError(f"{attribute.name}: expected {expected}, got something else, not shown")
 
 
 def _account_name(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

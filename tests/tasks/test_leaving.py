@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from kraken_engine import Config, open_engine, open_market, open_rest
+from kraken_engine import Config, UsageError, open_engine, open_market, open_rest
 
 Open = Callable[[Config], AbstractAsyncContextManager[Any]]
 EVERY = pytest.mark.parametrize("opened", [open_market, open_engine, open_rest], ids=lambda o: o.__name__)
@@ -48,6 +48,14 @@ async def test_a_cancellation_from_outside_is_one_and_no_group(opened: Open) -> 
             raise
     assert scope.cancelled_caught
     assert len(left) == 1
+
+
+@EVERY
+@pytest.mark.parametrize("what", ["kraken.yaml", None, Config])
+async def test_what_is_no_config_is_refused_by_name(opened: Open, what: Any) -> None:
+    with pytest.raises(UsageError, match=r"config: expected a Config, such as Config\.load\('kraken\.yaml'\), got"):
+        async with opened(what):
+            pass
 
 
 @EVERY

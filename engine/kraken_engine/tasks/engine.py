@@ -11,7 +11,7 @@ from typing import final
 import attrs
 import trio
 
-from kraken_engine.config import AccountSettings, Config
+from kraken_engine.config import AccountSettings, Config, must_be_config
 from kraken_engine.errors import ConfigError, StoreError, UsageError
 from kraken_engine.feed.feed import Feed
 from kraken_engine.feed.publisher import Publisher
@@ -93,6 +93,7 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
     :func:`open_market`, :func:`~kraken_engine.tasks.account.open_account` and, with a state directory,
     :func:`~kraken_engine.store.database.open_store`.
     """
+    must_be_config(config)
     runtime = runtime or real_runtime()
     if config.venue is None:
         _look_for_keys(config, runtime)

@@ -28,7 +28,7 @@ import attrs
 import structlog
 import trio
 
-from kraken_engine.config import Config
+from kraken_engine.config import Config, must_be_config
 from kraken_engine.control.connect_budget import ConnectBudget, ConnectLog
 from kraken_engine.control.error_actions import Command, ErrorDesk, LogAndContinue
 from kraken_engine.control.venue_mode import OrderShape, Permit, VenueModes
@@ -226,9 +226,11 @@ async def open_market(
 
     Raises:
         StartupError: not ready within ``config.startup_timeout_s``; every reason is listed.
+        UsageError: ``config`` is no Config.
         ConfigError: the settings cannot work.
         EngineFailed: a background task failed later; the body was cancelled.
     """
+    must_be_config(config)
     runtime = runtime or real_runtime()
     if config.venue is None:
         async with _open_market(config, runtime, None, connect_log) as market:

@@ -25,7 +25,7 @@ from typing import final
 import attrs
 
 from kraken_engine.codec.signing import check_key
-from kraken_engine.config import Config
+from kraken_engine.config import Config, must_be_config
 from kraken_engine.config_rules import is_confidential
 from kraken_engine.control.circuit_breaker import CircuitBreaker
 from kraken_engine.control.error_actions import ActivateCircuitBreaker, ErrorDesk
@@ -105,9 +105,11 @@ async def open_rest(
         desk: Decides about errors and counts them; one of its own when not given.
 
     Raises:
+        UsageError: ``config`` is no Config.
         ConfigError: the settings, or the key, cannot work; or it would be sent over a network in the clear.
         EngineFailed: a background task failed; the body was cancelled.
     """
+    must_be_config(config)
     runtime = runtime or real_runtime()
     desk = desk or ErrorDesk()
     async with AsyncExitStack() as stack:
