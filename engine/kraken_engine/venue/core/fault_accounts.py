@@ -1,7 +1,8 @@
 """Faults of the private side: keys, nonces, tokens, and what listeners to an account are told.
 
-Frames are lost, doubled or swapped on their way, and numbered before: a client can see that something is amiss. What is
-true of keys and tokens changes for as long as a fault lasts; ``end_all`` gives keys back what they had.
+Frames are lost, doubled or swapped on their way, and numbered before: a client can see that something is amiss. One
+that is withheld is not numbered, and only who asks finds out. What is true of keys and tokens changes for as long as a
+fault lasts; ``end_all`` gives keys back what they had.
 """
 
 from __future__ import annotations
@@ -57,6 +58,14 @@ class AccountFaults(FaultLog):
         """Lose the next ``times`` updates of a private channel."""
         return self._arm_private(
             "drop", now=now, name="drop_private_frame", account=account, channel=channel, times=times
+        )
+
+    def withhold_private_frame(
+        self, *, now: float, channel: str = "balances", account: str | None = None, times: int = 1
+    ) -> Outcome:
+        """Never make the next ``times`` updates of a private channel: no number is missing, and no listener can see."""
+        return self._arm_private(
+            "withhold", now=now, name="withhold_private_frame", account=account, channel=channel, times=times
         )
 
     def duplicate_private_frame(
@@ -189,6 +198,12 @@ class AccountFaults(FaultLog):
         """Return the words with which this subscription is refused."""
         armed = self._take_private("refuse", account, channel)
         return None if armed is None else armed.error
+
+    def withholds(self, listener: Listener) -> bool:
+        """Return whether this update is never made for a listener."""
+        if not self._private:
+            return False
+        return self._take_private("withhold", listener.account.name, listener.subscription.channel) is not None
 
     def way(self, listener: Listener, payload: bytes) -> list[bytes]:
         """Return what a listener gets instead of an update."""

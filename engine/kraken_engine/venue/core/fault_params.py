@@ -73,6 +73,7 @@ COMMANDS: dict[str, tuple[Param, ...]] = {
     "ignore_subscriptions": (_ANY_SYMBOL, _TIMES),
     "delay_snapshot": (_SYMBOL, _SECONDS),
     "drop_private_frame": (_CHANNEL, _ACCOUNT, _TIMES),
+    "withhold_private_frame": (_CHANNEL, _ACCOUNT, _TIMES),
     "duplicate_private_frame": (_CHANNEL, _ACCOUNT, _TIMES),
     "reorder_private_frames": (_CHANNEL, _ACCOUNT, _TIMES),
     "delay_private_snapshot": (_SECONDS, _CHANNEL, _ACCOUNT),

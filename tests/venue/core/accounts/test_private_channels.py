@@ -369,6 +369,17 @@ def test_a_ledger_update_can_be_lost(ear: Listening) -> None:
     assert sequences(ear.frames("balances")) == [3]
 
 
+def test_an_update_that_is_withheld_has_no_number_and_only_rest_knows_of_it(ear: Listening) -> None:
+    ear.subscribe("balances")
+    ear.caller.exchange.faults.apply("withhold_private_frame", {"channel": "balances"}, 0.0)
+    for amount in ("1", "2"):
+        ear.caller.exchange.private.operator.deposit("main", asset="USD", amount=amount)
+    (told,) = ear.frames("balances")
+    assert told["sequence"] == 2
+    assert str(told["data"][0]["balance"]) == "1000003.0000"
+    assert ear.caller.call("BalanceEx")["ZUSD"]["balance"] == "1000003.0000"
+
+
 def test_a_late_snapshot_holds_everything_back_and_has_it_all(ear: Listening) -> None:
     ear.caller.exchange.faults.apply("delay_private_snapshot", {"seconds": 3.0}, 0.0)
     assert len(ear.subscribe("executions")) == 1

@@ -52,6 +52,10 @@ class Listener:
 class Way(Protocol):
     """What updates pass through on their way to a listener."""
 
+    def withholds(self, listener: Listener) -> bool:
+        """Return whether an update is never made for a listener, and has no number."""
+        ...
+
     def way(self, listener: Listener, payload: bytes) -> list[bytes]:
         """Return what the listener gets: usually ``payload`` itself."""
         ...
@@ -150,6 +154,8 @@ class PrivateChannels:
 
     def _send(self, listener: Listener, kind: str, rows: list[str]) -> None:
         channel = listener.subscription.channel
+        if kind == "update" and self._way.withholds(listener):
+            return
         frame = reports.private_frame(channel, kind, rows, listener.numbered())
         for payload in [frame] if kind == "snapshot" else self._way.way(listener, frame):
             self._delivery.tell(listener.session, channel, payload)
