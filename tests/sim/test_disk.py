@@ -398,6 +398,24 @@ def test_a_database_that_a_killed_life_left_open_is_no_failure_of_the_run() -> N
     run(1, main, horizon_s=1)
 
 
+def test_a_process_that_was_killed_changes_nothing_any_more_until_the_next_one_starts() -> None:
+    disk = SimDisk()
+    disk.make_directory("/state")
+    disk.write_new("/state/kept", b"before")
+    disk.sync_directory("/state")
+    disk.kill(seeded_rng(1))
+    with pytest.raises(OSError, match="EIO"):
+        disk.write("/state/kept", b"after")
+    with pytest.raises(OSError, match="EIO"):
+        disk.write_new("/state/new", b"after")
+    with pytest.raises(OSError, match="EIO"):
+        disk.remove("/state/kept")
+    assert (disk.list_directory("/state"), disk.read_bytes("/state/kept")) == (["kept"], b"before")
+    disk.start()
+    disk.write("/state/kept", b"after!")
+    assert disk.read_bytes("/state/kept") == b"after!"
+
+
 def test_a_healed_disk_has_forgotten_what_was_to_fail() -> None:
     disk = SimDisk()
     disk.fault = disk.sync_fault = DiskFault.FULL

@@ -118,7 +118,7 @@ class SimDisk:
     fault: DiskFault | None = None
     sync_fault: DiskFault | None = None
     """What every sync meets, while all else goes on: what was written is there until the next crash."""
-    after_step: Callable[[], None] | None = None
+    after_step: Callable[[], None] | None = attrs.field(default=None, repr=False)
     """Called after each step that changes something: where a crash may come in between."""
     user_id: int = 1000
     """Whom the process acts for; files belong to this user unless :meth:`give` says otherwise."""
@@ -139,6 +139,7 @@ class SimDisk:
     _next_inode: int = attrs.field(init=False, repr=False)
     _fail_at: int | None = attrs.field(default=None, init=False)
     _fail_with: DiskFault = attrs.field(default=DiskFault.IO_ERROR, init=False)
+    _killed: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._live = self._durable.copy()
@@ -372,6 +373,19 @@ class SimDisk:
         self._locks.clear()
         self.epoch += 1
 
+    def kill(self, rng: Rng) -> None:
+        """Crash, as by ``kill -9`` of the process that uses it: what that one still does changes nothing any more.
+
+        A simulated process is cancelled and tidies up, which a killed one does not; until :meth:`start` every change is
+        refused.
+        """
+        self.crash(rng)
+        self._killed = True
+
+    def start(self) -> None:
+        """Let the next process change things again."""
+        self._killed = False
+
     def unsynced(self) -> tuple[int, int]:
         """Return how many (blocks and truncations, changes of names) a crash could lose now."""
         return len(self._writes), len(self._namings)
@@ -418,6 +432,8 @@ class SimDisk:
 
     def _begin(self, path: str, *, grows_by: int = 0, sync: bool = False) -> None:
         """Fail a step that is about to change ``path``, if it is to fail."""
+        if self._killed:
+            raise _error(errno.EIO, path)
         self.steps += 1
         if self._fail_at == self.steps:
             raise _error(self._fail_with.value, path)
