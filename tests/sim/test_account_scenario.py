@@ -1,4 +1,4 @@
-"""Worlds with accounts: all is well in them, and the judges see it when it is not (I-13 to I-15)."""
+"""Worlds with accounts: all is well in them, also when the engine is killed, and the judges see it when it is not."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from kraken_engine.sim.judges.accounts import same_lots
+from kraken_engine.control.connect_budget import ConnectBudget
+from kraken_engine.sim.account_faults import KILLED_WRITING, NEXT_LIFE, REBOOT, THIS_LIFE
+from kraken_engine.sim.account_scenario import AGAIN, RECONCILED
+from kraken_engine.sim.judges.holdings import same_lots
 from kraken_engine.sim.plan import Fault, Plan
 from kraken_engine.sim.runner import PRIVATE, Options, simulate
-from kraken_engine.state.account_sync import AccountSync
 from kraken_engine.state.gap_closure import GapClosure
-from kraken_engine.state.sequence import Place, Sequence
 
 MINUTES = 1.0
 OPTIONS = Options(profile=PRIVATE, minutes=MINUTES)
@@ -52,7 +53,8 @@ def test_accounts_are_right_whatever_is_lost_doubled_or_cut() -> None:
     report = simulate(1, plan(*LOST, *AWAY), OPTIONS)
     assert report.violation is None
     assert report.fault_kinds["private_cut"] == 5
-    assert all(report.sometimes.values()), report.sometimes
+    never = [name for name, count in report.sometimes.items() if not count]
+    assert never == ["an engine with accounts was killed", AGAIN]
 
 
 def test_accounts_are_right_while_the_disk_fails_and_afterwards() -> None:
@@ -78,19 +80,30 @@ def test_a_seed_of_everything_gives_one_run() -> None:
     assert (first.digest, first.market_digest) == (second.digest, second.market_digest)
 
 
-def test_a_gap_that_is_stepped_over_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    take = Sequence.take
+def restarts(*at_s: float) -> Faults:
+    return tuple((each, "restart", {}) for each in at_s)
 
-    def careless(self: Sequence, number: int, *, snapshot: bool) -> Place:
-        place = take(self, number, snapshot=snapshot)
-        if place is Place.BEYOND:
-            self.last = number
-            return Place.NEXT
-        return place
 
-    monkeypatch.setattr(Sequence, "take", careless)
-    report = simulate(1, plan(*LOST), OPTIONS)
-    assert report.violation is not None
+def test_fault_68_an_engine_that_is_killed_reconciles_in_time_and_delivers_every_fill() -> None:
+    report = simulate(1, plan(*restarts(11.0, 23.0, 35.0, 47.0)), OPTIONS)
+    assert report.violation is None, str(report.violation)
+    assert report.sometimes["an engine with accounts was killed"] == 4
+    assert report.sometimes[AGAIN] > 0
+    assert len(report.figures[RECONCILED]) == 5
+    assert max(report.figures[RECONCILED]) <= 5.0
+
+
+@pytest.mark.parametrize("of", [THIS_LIFE, NEXT_LIFE])
+def test_fault_68_an_engine_that_is_killed_while_it_writes_loses_nothing(of: str) -> None:
+    killed = tuple((8.0 + 7.0 * n, KILLED_WRITING, {"step": 3**n, "of": of}) for n in range(5))
+    report = simulate(1, plan(*killed), OPTIONS)
+    assert report.violation is None, str(report.violation)
+    assert report.sometimes["an engine with accounts was killed"] >= 5
+
+
+def test_fault_61_a_machine_that_comes_back_in_the_past_uses_no_nonce_again() -> None:
+    report = simulate(1, plan((12.0, REBOOT, {"back_s": 3600.0}), (30.0, REBOOT, {"back_s": 0.5})), OPTIONS)
+    assert report.violation is None, str(report.violation)
 
 
 def test_fills_that_are_left_out_of_a_closure_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,21 +114,11 @@ def test_fills_that_are_left_out_of_a_closure_are_seen(monkeypatch: pytest.Monke
     assert report.violation is not None
 
 
-def test_a_fill_told_twice_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = AccountSync._told
-    monkeypatch.setattr(AccountSync, "_told", lambda self, events: told(self, events) * 2)
-    report = simulate(1, plan(), OPTIONS)
+def test_a_restart_that_takes_too_long_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ConnectBudget, "reserve", lambda *_, **__: 3.0)
+    report = simulate(1, plan(*restarts(20.0)), OPTIONS)
     assert report.violation is not None
-    assert report.violation.invariant == "I-13"
-
-
-def test_an_account_that_may_trade_without_a_line_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(AccountSync, "disconnected", lambda self, why, *, now: [])
-    monkeypatch.setattr(AccountSync, "suspect", lambda self, why, *, now: [])
-    monkeypatch.setattr(AccountSync, "connected", lambda self, *, now: [])
-    report = simulate(1, plan((10.0, "refuse", {"for_s": 30.0}), (10.1, "private_cut", {"mode": "abort"})), OPTIONS)
-    assert report.violation is not None
-    assert report.violation.invariant == "I-15"
+    assert report.violation.invariant == "T-1"
 
 
 @pytest.mark.parametrize(

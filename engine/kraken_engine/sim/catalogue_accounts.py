@@ -148,6 +148,14 @@ _ACCOUNTS = (
         parameters={"channel": Choice(("executions", "balances"))},
     ),
     FaultKind(
+        name="private_frame_withheld",
+        number=52,
+        place="account",
+        aims_at="account",
+        command="withhold_private_frame",
+        parameters={"channel": Choice(("balances",))},
+    ),
+    FaultKind(
         name="private_frame_doubled",
         number=52,
         place="account",

@@ -47,6 +47,7 @@ PROMISES: Mapping[str, Promise] = {
     "wrong checksum until the book is asked for anew": Promise(p99_s=1.0),
     "lost connection until every book is there again": Promise(p50_s=0.5, p99_s=2.0),
     "an update shown while a line is well": Promise(p100_s=0.05),
+    "restart until both accounts are live": Promise(p100_s=5.0),
 }
 """By name; a name in front of a colon is the promise, what follows tells the kind of fault."""
 

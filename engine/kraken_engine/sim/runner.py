@@ -14,7 +14,8 @@ import attrs
 from kraken_engine.config import Config
 from kraken_engine.errors import EngineError, UsageError
 from kraken_engine.runtime import real_runtime, seeded_rng
-from kraken_engine.sim.account_scenario import PRIVATE_FAULTS, AccountScenario
+from kraken_engine.sim.account_faults import PRIVATE_FAULTS
+from kraken_engine.sim.account_scenario import AccountScenario
 from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.failover import FAILOVER_FAULTS, FailoverScenario
 from kraken_engine.sim.failures import SimulationError, Violation, unwrapped
@@ -26,7 +27,7 @@ from kraken_engine.sim.rest_scenario import RestScenario
 from kraken_engine.sim.scenario import AROUND_S, Scenario
 from kraken_engine.sim.world import WorldSettings, open_world
 
-__all__ = ["PRIVATE", "PROFILES", "REST", "Options", "Report", "plan_for", "simulate"]
+__all__ = ["FAILOVER", "PRIVATE", "PROFILES", "REST", "Options", "Report", "plan_for", "simulate"]
 
 PRIVATE = "private"
 """The profile whose world has accounts in it, with judges and faults of their own."""
@@ -49,6 +50,8 @@ PROFILES: Mapping[str, tuple[float, Sequence[str] | None]] = {
 """Faults a minute on average, and which kinds (None: all there are for this profile), by name."""
 
 SHORTEST_MIN = 2.0
+LONGEST_RECOVERY_S = 3000.0
+"""The limit of attempts, a lockout or a breaker may keep an engine away for long after the last fault, one by one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -148,15 +151,15 @@ def simulate(seed: object, plan: Plan | None = None, options: Options | None = N
         virtual_s=found.get("virtual_s", 0.0),
         cpu_s=cpu() - began_s,
         fault_kinds=dict(world.hits),
-        figures=scenario.figures.seconds if isinstance(scenario, Scenario) else {},
+        figures=scenario.figures.seconds if isinstance(scenario, (Scenario, AccountScenario)) else {},
         sometimes=world.sometimes.counts(),
     )
 
 
 def _longest_s(plan: Plan) -> float:
-    """Return how long a run may take: sleep of the machine, and waiting for the limit of attempts, included."""
+    """Return how long a run may take: sleep of the machine, and whatever has to be waited for, included."""
     asleep_s = sum(_seconds(fault) for fault in plan.faults if fault.kind == "suspend")
-    return plan.horizon_s + AROUND_S + asleep_s + 1100.0
+    return plan.horizon_s + AROUND_S + asleep_s + LONGEST_RECOVERY_S
 
 
 def _seconds(fault: Fault) -> float:

@@ -1,11 +1,13 @@
 """Judges accounts: fills once and without a hole, sums that add up, nothing called live that is not (I-13 to I-15).
 
-A value of REST says that it is one, and is none of a live account (I-26). Compares what readers are told with the
-venue's own list of fills and its ledger. Works out everything from the digits shown; shares no logic with the engine.
+A value of REST says that it is one, and is none of a live account (I-26). Compares what readers are told, in one life
+of an engine, with the venue's own list of fills. Works out everything from the digits shown; shares no logic with the
+engine. Whether what is held at rest is the venue's is judged in :mod:`~kraken_engine.sim.judges.holdings`.
 """
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -22,46 +24,39 @@ from kraken_engine.normalise.account_events import (
     OrderUpdate,
 )
 from kraken_engine.normalise.events import AccountEvent, Event, SourceChanged
+from kraken_engine.sim.judges.record import Before, is_the_same_fill
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.world import World
 from kraken_engine.trading.account import Account
 
-__all__ = ["AccountJudge", "same_lots"]
+__all__ = ["AccountJudge"]
 
-COST_UNIT = Decimal("0.00001")
-"""Last digit of what a position cost, as ``OpenPositions`` tells it: the price of an older lot is known by no more."""
 UNHEARD_S = 6.0
 """A line nobody listens on at the venue is found out, at the latest, after so long."""
 
 
-_Lots = list[tuple[str, Decimal, Decimal]]
-"""Side, quantity and price of each lot, oldest first."""
-
-
-def same_lots(ours: _Lots, theirs: _Lots) -> bool:
-    """Return whether two positions are one: sides and quantities to the last digit, and what each lot cost, rounded."""
-    return len(ours) == len(theirs) and all(
-        (side, qty) == (true_side, true_qty) and abs(price - true_price) * qty <= COST_UNIT
-        for (side, qty, price), (true_side, true_qty, true_price) in zip(ours, theirs, strict=True)
-    )
-
-
 @attrs.define(kw_only=True, eq=False)
 class AccountJudge:
-    """Judges one account, as one reader of everything sees it."""
+    """Judges one account in one life of the engine, as one reader of everything sees it."""
 
     world: World
     account: str
     verdict: Verdict
+    before: Before = attrs.field(factory=Before)
+    """What is known of its fills from earlier lives."""
     live: bool | None = attrs.field(default=None, init=False)
     lives: int = attrs.field(default=0, init=False)
+    stale_s: float = attrs.field(default=-math.inf, init=False)
+    """When it was called stale last."""
     told: list[str] = attrs.field(factory=list[str], init=False)
     """Ids of the fills, in the order in which they were told."""
     replayed: int = attrs.field(default=0, init=False)
     source: Source = attrs.field(default=Source.WEBSOCKET_V2, init=False)
     """Where balances and orders come from, as readers were told last."""
-    _first: int | None = attrs.field(default=None, init=False)
+    _first: int | None = attrs.field(init=False)
     """Number of the venue's fill with which the story begins."""
+    _accounted: set[str] = attrs.field(init=False)
+    """Ids of the fills that were told, or need not be."""
     _numbers: dict[str, int] = attrs.field(factory=dict[str, int], init=False)
     _fills: list[dict[str, Any]] = attrs.field(factory=list[dict[str, Any]], init=False)
     _sums: dict[str, Decimal] = attrs.field(factory=dict[str, Decimal], init=False)
@@ -69,6 +64,10 @@ class AccountJudge:
     _bases: dict[str, Decimal] = attrs.field(factory=dict[str, Decimal], init=False)
     """What an order had been filled before its first fill was told."""
     _unheard_since: float | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._first = self.before.first
+        self._accounted = set(self.before.kept | self.before.perhaps)
 
     def see(self, event: Event) -> None:
         """Judge what is published next."""
@@ -82,7 +81,7 @@ class AccountJudge:
             case AccountStale():
                 if self.live is not True:
                     self._fail("I-15", "told to be stale while it was not live")
-                self.live = False
+                self.live, self.stale_s = False, trio.current_time()
             case Fill():
                 self._see_fill(event)
             case OrderUpdate():
@@ -106,46 +105,10 @@ class AccountJudge:
         elif now - self._unheard_since > UNHEARD_S and account.may_trade:
             self._fail("I-15", f"may trade though the venue tells it only {sorted(heard)} for {UNHEARD_S:g} s")
 
-    def differences(self, account: Account) -> list[str]:
-        """Return where an account that had time to settle is not the venue's, to the last digit."""
-        if not account.may_trade:
-            return [f"{self.account}: not live: {account.why}"]
+    def untold(self) -> list[str]:
+        """Return the ids of the venue's fills, from the beginning of the story on, that nobody was told of."""
         self._learn()
-        truth = self.world.exchange.private.truth
-        found: list[str] = []
-        ours = account.open_orders()
-        theirs = {order["order_id"]: order for order in truth.orders(self.account)}
-        if set(ours) != set(theirs):
-            found.append(f"{self.account}: open orders differ: {sorted(set(ours) ^ set(theirs))}")
-        for order_id in sorted(set(ours) & set(theirs)):
-            mine = (str(ours[order_id].status), ours[order_id].cum_qty, ours[order_id].order_qty)
-            true = theirs[order_id]
-            if mine != (true["order_status"], Decimal(true["cum_qty"]), Decimal(true["order_qty"])):
-                found.append(f"{self.account}: {order_id}: expected {true}, got {mine}")
-        missing = len(self._fills) - (self._first or 0) - len(self.told)
-        if missing:
-            found.append(f"{self.account}: {missing} fills were never told")
-        found += self._wrong_positions(account)
-        balances = truth.balances(self.account)
-        for asset, holding in account.holdings().items():
-            if holding.total != Decimal(balances[asset]["balance"]):
-                found.append(f"{self.account}: {asset}: expected {balances[asset]['balance']}, got {holding.total:f}")
-        return found
-
-    def _wrong_positions(self, account: Account) -> list[str]:
-        """Return where a position that is called verified is not the venue's."""
-        theirs: dict[str, _Lots] = {}
-        for row in self.world.exchange.private.truth.positions(self.account):
-            theirs.setdefault(row["symbol"], []).append((row["side"], Decimal(row["qty"]), Decimal(row["price"])))
-        found: list[str] = []
-        for symbol in self.world.exchange.symbols:
-            reading = account.position(symbol, allow_stale=True)
-            position = reading.position
-            lots = () if position is None else position.lots
-            ours = [(position.side.value, lot.qty, lot.price) for lot in lots if position is not None]
-            if reading.verified and not same_lots(ours, theirs.get(symbol, [])):
-                found.append(f"{self.account}: position in {symbol}: expected {theirs.get(symbol, [])}, got {ours}")
-        return found
+        return self._holes(len(self._fills))
 
     def _see_live(self) -> None:
         if self.live is True:
@@ -174,16 +137,15 @@ class AccountJudge:
         if number is None:
             self._fail("I-13", f"a fill the venue knows nothing of: {fill.exec_id}")
             return
-        if fill.exec_id in self.told:
-            self._fail("I-13", f"{fill.exec_id}: told twice")
+        if fill.exec_id in self.told or fill.exec_id in self.before.kept:
+            self._fail("I-13", f"{fill.exec_id}: told twice, or on record and told again")
         if self._first is None or number < self._first:
             self._first = number  # it came with the first snapshot's stream, before the account was told to be live
         self.told.append(fill.exec_id)
+        self._accounted.add(fill.exec_id)
         self.replayed += fill.replayed
-        true = self._fills[number]
-        shown = (fill.order_id, fill.qty, fill.price, fill.cost, fill.fees.get(true["fee_asset"], Decimal(0)))
-        if shown != (true["order_id"], *(Decimal(true[n]) for n in ("last_qty", "last_price", "cost", "fee"))):
-            self._fail("I-13", f"{fill.exec_id}: expected {true}, got {shown}")
+        if not is_the_same_fill(fill, true := self._fills[number]):
+            self._fail("I-13", f"{fill.exec_id}: expected {true}, got {fill}")
         self._sums[fill.order_id] = self._sums.get(fill.order_id, Decimal(0)) + fill.qty
         if self.live:
             self._check_no_hole(f"with {fill.exec_id}")
@@ -203,10 +165,14 @@ class AccountJudge:
         """While an account is live, every fill before the last one told has been told."""
         if self._first is None or not self.told:
             return
-        last = max(self._numbers[exec_id] for exec_id in self.told)
-        expected = last - self._first + 1
-        if len(self.told) != expected:
-            self._fail("I-14", f"{expected - len(self.told)} fills before the last one told were not told, {when}")
+        holes = self._holes(max(self._numbers[exec_id] for exec_id in self.told))
+        if holes:
+            self._fail("I-14", f"{len(holes)} fills before the last one told were not told, {when}: {holes[:3]}")
+
+    def _holes(self, end: int) -> list[str]:
+        first = end if self._first is None else self._first
+        ids = [fill["exec_id"] for fill in self._fills[first:end]]
+        return [exec_id for exec_id in ids if exec_id not in self._accounted]
 
     def _learn(self) -> None:
         """Take note of what the venue filled since."""
