@@ -1,7 +1,7 @@
 """Hunt every planted bug with fresh seeds: ``python -m tests.sim.hunt_mutants [NAME ...]``, or ``nox -s mutants``.
 
-Each mutant has to fall within 50 seeds of two virtual minutes. The smallest plan that kills it goes to
-``mutant_plans/NAME.json``, where the quick test takes it from.
+Each mutant has to fall within 50 seeds of a few virtual minutes, in the world of its kind. The smallest plan that kills
+it goes to ``mutant_plans/NAME.json``, where the quick test takes it from.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ from pathlib import Path
 
 import pytest
 from tests.sim.mutants import MUTANTS
+from tests.sim.mutants_of_accounts import MUTANTS_OF_ACCOUNTS
+from tests.sim.mutants_of_continuity import MUTANTS_OF_CONTINUITY
 from tests.sim.mutants_of_lines import MUTANTS_OF_LINES
 
+from kraken_engine.config import Config, PoolSettings
 from kraken_engine.sim.campaign import Failure, shrink_report
-from kraken_engine.sim.runner import Options, simulate
+from kraken_engine.sim.runner import FAILOVER, PRIVATE, Options, simulate
 from kraken_engine.sim.world import WorldSettings
 
 PLANS = Path(__file__).parent / "mutant_plans"
 ONE_LINE = Options(minutes=2, settings=WorldSettings())
 TWO_LINES = Options(minutes=2)
+ACCOUNTS = Options(minutes=3, profile=PRIVATE)
+SMALL = WorldSettings(symbols=3, rate=2.0, config=Config(pool=PoolSettings(max_connections=1)))
+CONTINUITY = Options(minutes=5, profile=FAILOVER, settings=SMALL)
 MOST_SEEDS = 50
-ALL = MUTANTS | MUTANTS_OF_LINES
+ALL = MUTANTS | MUTANTS_OF_LINES | MUTANTS_OF_ACCOUNTS | MUTANTS_OF_CONTINUITY
 
 
 def hunt(name: str) -> Failure | None:
@@ -37,8 +43,15 @@ def hunt(name: str) -> Failure | None:
 
 
 def options_for(name: str) -> Options:
-    """Return the world to hunt in: a second line would hide what is wrong with one."""
-    return TWO_LINES if name in MUTANTS_OF_LINES else ONE_LINE
+    """Return the world to hunt in: one in which nothing hides what is wrong, as a second line would with the first."""
+    for mutants, options in (
+        (MUTANTS_OF_LINES, TWO_LINES),
+        (MUTANTS_OF_ACCOUNTS, ACCOUNTS),
+        (MUTANTS_OF_CONTINUITY, CONTINUITY),
+    ):
+        if name in mutants:
+            return options
+    return ONE_LINE
 
 
 def main(names: list[str]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.sim.hunt_mutants import ALL, PLANS, options_for
 from tests.sim.mutants import MUTANTS
+from tests.sim.mutants_of_accounts import MUTANTS_OF_ACCOUNTS
+from tests.sim.mutants_of_continuity import MUTANTS_OF_CONTINUITY
 from tests.sim.mutants_of_lines import MUTANTS_OF_LINES
 
 from kraken_engine.sim.plan import Plan
@@ -25,7 +27,13 @@ def test_a_planted_bug_is_found_by_a_plan_of_few_faults(name: str, monkeypatch: 
     assert simulate(plan.seed, plan, options_for(name)).violation is not None
 
 
-@pytest.mark.parametrize("name", [*list(MUTANTS)[::4], *list(MUTANTS_OF_LINES)[::3]])
+SAMPLE = [
+    *(*list(MUTANTS)[::4], *list(MUTANTS_OF_LINES)[::3]),
+    *(*list(MUTANTS_OF_ACCOUNTS)[::3], *list(MUTANTS_OF_CONTINUITY)[::3]),
+]
+
+
+@pytest.mark.parametrize("name", SAMPLE)
 def test_without_the_bug_the_same_plan_finds_nothing(name: str) -> None:
     plan = plan_of(name)
     report = simulate(plan.seed, plan, options_for(name))
