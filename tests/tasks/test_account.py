@@ -10,7 +10,7 @@ import pytest
 import trio
 from tests.tasks.account_world import KEYS, MAIN, check, in_world, may_trade, place, with_account
 
-from kraken_engine import ConfigError, Event, LineUp, Stale, UsageError
+from kraken_engine import ConfigError, Event, KeyNotice, LineUp, Stale, UsageError
 from kraken_engine.config import AccountSettings, RestSettings
 from kraken_engine.normalise.account_events import (
     AccountGap,
@@ -281,6 +281,28 @@ def test_fills_are_delivered_until_acknowledged_and_resume_where_a_restart_left_
                 assert rest[0].fill.exec_id == first[2].fill.exec_id, "delivered, and not acknowledged"
                 assert [each.number for each in rest] == [3, 4, 5]
                 assert [each.fill.replayed for each in rest] == [False, True, True]
+
+    in_world(scenario)
+
+
+def test_an_account_that_goes_by_another_key_is_asked_about() -> None:
+    """It may be another account, whose fills would go on where those of the first one ended."""
+
+    async def told_with(world: World, key: str) -> list[str]:
+        keys = KEYS | {"KRAKEN_ENGINE_ACCOUNTS__MAIN__KEY": key}
+        world.runtime = attrs.evolve(world.runtime, environment=keys)
+        told: list[KeyNotice] = []
+        async with world.open_market() as market, open_store(world.runtime, "/state") as store:
+            market.publisher.observe(lambda _, event: told.append(event) if isinstance(event, KeyNotice) else None)
+            async with open_account(MAIN, market, store=store) as account:
+                await account.wait_live()
+        return [notice.what for notice in told if "another key than the last time" in notice.what]
+
+    async def scenario(world: World) -> None:
+        world.exchange.private.operator.create(name="second", key="KEY+OF+second", secret=TEST_SECRET)
+        first = KEYS["KRAKEN_ENGINE_ACCOUNTS__MAIN__KEY"]
+        asked = [len(await told_with(world, key)) for key in (first, first, "KEY+OF+second", "KEY+OF+second", first)]
+        assert asked == [0, 0, 1, 0, 1]
 
     in_world(scenario)
 

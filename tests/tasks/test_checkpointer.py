@@ -12,7 +12,7 @@ from tests.tasks.test_engine_store import STATE, config, next_store_notice, worl
 from trio.testing import MockClock
 
 from kraken_engine import Book, Candle, Candles, Health, Ticker, open_engine
-from kraken_engine.config import StoreSettings
+from kraken_engine.config import SimulatedVenue, StoreSettings
 from kraken_engine.errors import Stale
 from kraken_engine.model import Integrity
 from kraken_engine.runtime import Worker, Workers
@@ -95,6 +95,26 @@ async def test_a_corrupt_checkpoint_means_the_one_before_and_two_of_them_a_cold_
     async with open_engine(config(), runtime=world(disk)) as engine:
         assert engine.restored is None
         assert engine.opening[-1] == f"{STATE}: a cold start: there is no checkpoint to begin with"
+
+
+async def test_a_checkpoint_of_another_venue_is_not_shown_and_that_is_said(disk: SimDisk) -> None:
+    symbol = await learn(disk)
+    other = attrs.evolve(config(), venue=SimulatedVenue(symbols=1, seed=2))
+    async with open_engine(other, runtime=world(disk)) as engine:
+        assert engine.restored is None
+        assert engine.opening[-2:] == (
+            "checkpoint 1: expected one of the embedded venue (seed 2), got one of the embedded venue (seed 1): a cold "
+            "start",
+            f"{STATE}: a cold start: there is no checkpoint to begin with",
+        )
+        with pytest.raises(Stale) as raised:
+            engine.feed.latest(Book(symbol), allow_stale=True)
+        assert "restored" not in str(raised.value)
+        assert engine.market.statistics().errors["state_corruption"] == 0
+    async with open_engine(config(), runtime=world(disk)) as engine:
+        assert engine.restored is not None
+        assert engine.restored.generation == 1
+        assert engine.opening[-2].endswith("the one before it is used")
 
 
 IMPATIENT = attrs.evolve(config(), store=StoreSettings(checkpoint_every_s=5.0, open_timeout_s=10.0))

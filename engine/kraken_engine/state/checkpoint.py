@@ -48,6 +48,8 @@ class EngineState(msgspec.Struct, frozen=True, kw_only=True):
     """Nanoseconds since 1970 by the wall clock."""
     saved_s: float
     """Monotonic seconds by the clock of ``received_s`` in the events."""
+    venue: str = ""
+    """Which venue it was learnt of; empty in what was saved before that was kept."""
     instruments: tuple[Instrument, ...] = ()
     tickers: tuple[TickerUpdate, ...] = ()
     books: tuple[BookUpdate, ...] = ()

@@ -36,7 +36,7 @@ from kraken_engine.config import AccountSettings, Config
 from kraken_engine.errors import EngineError, StoreError, UsageError, shown
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.normalise.account_events import AccountLive, Fill
-from kraken_engine.normalise.events import Event
+from kraken_engine.normalise.events import Event, KeyNotice
 from kraken_engine.rest.private import PrivateRest
 from kraken_engine.rest.public import PublicRest
 from kraken_engine.runtime import Runtime
@@ -69,6 +69,10 @@ __all__ = ["open_account"]
 
 REACHED_EVERY_S = 60.0
 """How often it is put on record that everything up to now is known."""
+OTHER_KEY = (
+    "another key than the last time: if it is of another account, give that account another name, for its fills would "
+    "go on where those of the other one ended"
+)
 SETTLE_S = 2.0
 """How long the last fills may take to be written when an account closes."""
 
@@ -125,7 +129,11 @@ async def open_account(
         tokens = await stack.enter_async_context(
             open_auth_refresher(settings.name, rest, config, runtime, notify=publisher.announce_at_once)
         )
-        record = MemoryRecord(config.store.fills_kept) if store is None else StoredRecord(store, settings.name)
+        record = (
+            MemoryRecord(config.store.fills_kept)
+            if store is None
+            else StoredRecord(store, settings.name, key.fingerprint)
+        )
         parts = _Parts(
             name=settings.name,
             config=config,
@@ -136,6 +144,10 @@ async def open_account(
             journal=FillJournal(record, runtime.clock),
         )
         kept = await record.load()
+        if kept.other_key:
+            publisher.announce_at_once(
+                KeyNotice(at_s=runtime.clock.now(), account=settings.name, what=OTHER_KEY, grave=False)
+            )
         if kept.history is not None:
             parts.sync.restore(kept.history, fills=kept.fills, until=kept.until)
         parts.history = parts.sync.history

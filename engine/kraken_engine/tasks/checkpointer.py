@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from kraken_engine.control.error_actions import RestoreFromCheckpoint, Where
-from kraken_engine.errors import DecodeError, StoreCorrupt, StoreError, UsageError
+from kraken_engine.errors import DecodeError, StoreCorrupt, StoreError, UsageError, shown
 from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import Candle, MarketEvent, TickerUpdate, Trade
 from kraken_engine.state.checkpoint import AccountState, EngineState, Restored, decode_state, encode_state
@@ -20,6 +20,7 @@ from kraken_engine.state.history_values import record_changes
 from kraken_engine.store.checkpoint import Checkpoints, Loaded
 from kraken_engine.tasks.market import Market
 from kraken_engine.trading.account import Account
+from kraken_engine.wire.endpoints import parse_endpoint
 
 __all__ = ["restore_checkpoint", "run_checkpointer", "save_checkpoint"]
 
@@ -41,7 +42,7 @@ async def restore_checkpoint(checkpoints: Checkpoints, market: Market, tell: Cal
         return None
     if loaded.payload is None:
         return None
-    decoded = _decoded(loaded, market, tell)
+    decoded = _of_this_venue(loaded, market, tell)
     if decoded is None:
         return None
     generation, state = decoded
@@ -54,19 +55,31 @@ async def restore_checkpoint(checkpoints: Checkpoints, market: Market, tell: Cal
     return restored
 
 
-def _decoded(loaded: Loaded, market: Market, tell: Callable[[str], None]) -> tuple[int, EngineState] | None:
-    """Return the newest generation that makes sense, and what it says; None: none does."""
+def _of_this_venue(loaded: Loaded, market: Market, tell: Callable[[str], None]) -> tuple[int, EngineState] | None:
+    """Return the newest generation that makes sense and is of this venue, and what it says; None: none is."""
     generations = [(loaded.generation, loaded.payload or b""), *(() if loaded.before is None else (loaded.before,))]
     for generation, payload in generations:
+        instead = "a cold start" if generation == generations[-1][0] else "the one before it is used"
         try:
-            return generation, decode_state(payload)
+            state = decode_state(payload)
         except DecodeError as error:
             what = f"checkpoint {generation}: {error}"
-            last = generation == generations[-1][0]
-            tell(f"{what}: {'a cold start' if last else 'the one before it is used'}")
+            tell(f"{what}: {instead}")
             if not _may_go_back(market, StoreCorrupt(what)):
                 return None
+            continue
+        if state.venue in ("", _venue(market)):
+            return generation, state
+        tell(f"checkpoint {generation}: expected one of {_venue(market)}, got one of {shown(state.venue)}: {instead}")
     return None
+
+
+def _venue(market: Market) -> str:
+    """Return what tells this venue from others."""
+    embedded = market.config.venue
+    if embedded is not None:
+        return f"the embedded venue (seed {embedded.seed})"
+    return parse_endpoint(market.config.public_url).authority
 
 
 def _may_go_back(market: Market, error: StoreCorrupt) -> bool:
@@ -115,6 +128,7 @@ def _state(market: Market, accounts: Mapping[str, Account]) -> EngineState:
     return EngineState(
         saved_wall_ns=clock.wall_ns(),
         saved_s=clock.now(),
+        venue=_venue(market),
         instruments=tuple(market.instruments.values()),
         tickers=tuple(value for value in values if isinstance(value, TickerUpdate)),
         books=tuple(value for value in values if isinstance(value, BookUpdate)),

@@ -6,6 +6,7 @@ needs to find out what it missed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Protocol, final
 
@@ -14,7 +15,7 @@ import msgspec
 import trio
 
 from kraken_engine.config import StoreSettings
-from kraken_engine.errors import SlowConsumer, StoreCorrupt, UsageError
+from kraken_engine.errors import SlowConsumer, StoreCorrupt, StoreError, UsageError
 from kraken_engine.state.gap_closure import History
 from kraken_engine.store.database import Store
 from kraken_engine.store.fills import StoredFill
@@ -37,6 +38,8 @@ class Kept:
     """Ids of the last fills."""
     until: str | None
     """Venue time up to which everything is on record."""
+    other_key: bool = False
+    """Whether the account had another key the last time: it may be another account."""
 
 
 class FillRecord(Protocol):
@@ -156,13 +159,16 @@ class MemoryRecord:
 class StoredRecord:
     """The record in the store of the engine."""
 
-    def __init__(self, store: Store, account: str) -> None:
+    def __init__(self, store: Store, account: str, fingerprint: str = "") -> None:
+        self._fingerprint = fingerprint
+        self._keys = store.history(f"account {account} key")
         self._fills = store.fills(account)
         self._beginnings = store.history(f"account {account} begin")
         self._reached = store.history(f"account {account} reached")
 
     async def load(self) -> Kept:
         """See :class:`FillRecord`."""
+        other_key = await self._note_key()
         beginnings = await self._beginnings.latest(1)
         if not beginnings:
             return Kept(history=None, fills=(), until=None)
@@ -174,7 +180,16 @@ class StoredRecord:
         while page := await self._fills.after(number):
             known += [kept.exec_id for kept in page]
             number = page[-1].number
-        return Kept(history=history, fills=tuple(known), until=until)
+        return Kept(history=history, fills=tuple(known), until=until, other_key=other_key)
+
+    async def _note_key(self) -> bool:
+        """Put on record by which key the account goes, and return whether it was another one before."""
+        last = await self._keys.latest(1)
+        if last and last[-1].body.decode(errors="replace") == self._fingerprint:
+            return False
+        with contextlib.suppress(StoreError):  # told by the store itself; noted the next time
+            await self._keys.append(self._fingerprint.encode())
+        return bool(last)
 
     async def begin(self, history: History) -> None:
         """See :class:`FillRecord`."""
