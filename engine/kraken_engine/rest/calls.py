@@ -17,7 +17,7 @@ from kraken_engine.errors import EngineError, UsageError, shown
 from kraken_engine.rest.operations import Operation
 from kraken_engine.rest.sending import Reply
 
-__all__ = ["LATENCIES_KEPT", "Attempt", "Call", "RestStatistics", "check_fields"]
+__all__ = ["LATENCIES_KEPT", "Attempt", "Call", "RestStatistics", "check_fields", "check_names", "patience_s"]
 
 LATENCIES_KEPT = 1000
 
@@ -114,3 +114,26 @@ def check_fields(fields: Mapping[str, str]) -> None:
             value.encode()
         except UnicodeEncodeError:
             raise UsageError(f"{name}: expected a text that can be sent, got {shown(value)}") from None
+
+
+def patience_s(timeout_s: object, default_s: float) -> float:
+    """Return how many seconds a caller waits; ``default_s`` for one who does not say.
+
+    Raises:
+        UsageError: ``timeout_s`` is no number of seconds.
+    """
+    if timeout_s is None:
+        return default_s
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s >= 0:
+        raise UsageError(f"timeout_s: expected seconds, 0 or more, got {shown(timeout_s)}")
+    return float(timeout_s)
+
+
+def check_names(name: str, values: object) -> None:
+    """Refuse a text in the place of a list of texts: it would be taken letter by letter.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if isinstance(values, str):
+        raise UsageError(f"{name}: expected a list of texts, got {shown(repr(values))}")

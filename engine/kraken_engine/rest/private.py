@@ -27,7 +27,7 @@ from kraken_engine.errors import UsageError, shown
 from kraken_engine.model import Side, money
 from kraken_engine.normalise import rest_account as normalise
 from kraken_engine.normalise.rest_account import AssetBalance, RestFill, RestOrder, RestPosition
-from kraken_engine.rest.calls import Attempt, RestStatistics
+from kraken_engine.rest.calls import Attempt, RestStatistics, check_names
 from kraken_engine.rest.operations import Group, operation
 from kraken_engine.rest.public import PublicRest
 from kraken_engine.rest.queue import RestQueue
@@ -159,6 +159,7 @@ class PrivateRest:
         self, order_ids: Sequence[str], *, trades: bool = False, timeout_s: float | None = None
     ) -> dict[str, RestOrder]:
         """Return at most 50 orders by the venue's ids."""
+        check_names("order_ids", order_ids)
         left = self._queue.patience(timeout_s)
         if not 1 <= len(order_ids) <= ORDERS_PER_QUERY:
             raise UsageError(f"order_ids: expected 1 to {ORDERS_PER_QUERY} of them, got {len(order_ids)}")

@@ -25,7 +25,7 @@ from kraken_engine.normalise.book_view import BookUpdate
 from kraken_engine.normalise.events import InstrumentUpdate, TickerUpdate, VenueStatus
 from kraken_engine.normalise.rest_market import CandleHistory, SpreadPoint, TradeHistory
 from kraken_engine.normalise.symbols import Symbols
-from kraken_engine.rest.calls import Attempt, RestStatistics
+from kraken_engine.rest.calls import Attempt, RestStatistics, check_names
 from kraken_engine.rest.operations import Group, operation
 from kraken_engine.rest.queue import RestQueue
 from kraken_engine.rest.sending import Reply
@@ -181,6 +181,7 @@ class PublicRest:
         self, symbols: Sequence[str] = (), *, group: Group = Group.BACKUP, timeout_s: float | None = None
     ) -> dict[str, TickerUpdate]:
         """Return tickers by symbol: of ``symbols``, or in one call those of all pairs."""
+        check_names("symbols", symbols)
         left = self._queue.patience(timeout_s)
         what = operation(group, "Ticker")
         names = await self.symbols(timeout_s=left())

@@ -44,7 +44,7 @@ from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
 from kraken_engine.errors import CircuitOpen, EngineError, NotSent, Rejected, RestFailed
 from kraken_engine.normalise.events import CircuitChanged, Notice
-from kraken_engine.rest.calls import LATENCIES_KEPT, Attempt, Call, RestStatistics, check_fields
+from kraken_engine.rest.calls import LATENCIES_KEPT, Attempt, Call, RestStatistics, check_fields, patience_s
 from kraken_engine.rest.limits import Limits
 from kraken_engine.rest.operations import Operation
 from kraken_engine.rest.sending import Reply, Sender, forget_frames
@@ -131,7 +131,7 @@ class RestQueue:
 
     def patience(self, timeout_s: float | None) -> Callable[[], float]:
         """Return what tells how many seconds are left of ``timeout_s`` (None: the settings' patience) from now on."""
-        ends_s = self._clock.now() + (self._settings.patience_s if timeout_s is None else timeout_s)
+        ends_s = self._clock.now() + patience_s(timeout_s, self._settings.patience_s)
         return lambda: max(0.0, ends_s - self._clock.now())
 
     def statistics(self) -> RestStatistics:
@@ -162,11 +162,11 @@ class RestQueue:
             RestFailed: there was no answer, or none within ``timeout_s``; says whether it may have been executed.
             NotSent: it never left.
             DecodeError: the answer to a question made no sense.
-            UsageError: a field is no text that can be sent.
+            UsageError: a field is no text that can be sent, or ``timeout_s`` no time.
         """
         check_fields(fields)
         self._counts["calls"] += 1
-        wait_s = self._settings.patience_s if timeout_s is None else timeout_s
+        wait_s = patience_s(timeout_s, self._settings.patience_s)
         call = Call(self._counts["calls"], what, fields, finish, pair, self._clock.now() + wait_s)
         if not self._open:
             await self._call_at_the_end(call)
