@@ -440,6 +440,13 @@ async def test_a_link_in_the_place_of_the_database_is_refused(tmp_path: Path) ->
             pass
 
 
+async def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"")
+    with pytest.raises(StoreError, match=f"cannot open: {tmp_path}/state: File exists"):
+        async with open_store(on_real_disk(), str(tmp_path / "state")):
+            pass
+
+
 # --- cancellation -------------------------------------------------------------------------------------------------
 
 

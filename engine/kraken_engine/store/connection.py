@@ -261,7 +261,8 @@ class Database:
         except apsw.Error as error:
             raise StoreError(f"{self.path}: cannot {act}: {error}") from error
         except OSError as error:
-            raise StoreError(f"{self.path}: cannot {act}: {error.strerror or error}") from error
+            where = "" if error.filename in (None, self.path) else f"{error.filename}: "
+            raise StoreError(f"{self.path}: cannot {act}: {where}{error.strerror or error}") from error
 
 
 def _close(connection: apsw.Connection) -> None:
