@@ -9,6 +9,9 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kraken_engine.codec.ws_v2 import Level, TickerData
 from kraken_engine.errors import EngineError, RestFailed, Stale
@@ -378,6 +381,93 @@ async def test_a_candle_of_an_earlier_process_is_not_gone_on_to(
     publisher.restore(("ohlc", BTC, 1), old, Stale("ohlc", BTC, "restored", since_s=0.0))
     publisher.publish(("ohlc", BTC, 1), Live(at_s=trio.current_time(), channel="ohlc", symbol=BTC))
     assert (await feed.get_candles(BTC)).source is Source.REST
+
+
+@attrs.define
+class Moves:
+    """A ticker that a stream and REST tell of, and callers, each of whom checks what becomes of him."""
+
+    feed: Feed
+    publisher: Publisher
+    rest: Rest
+    live_s: float | None = None
+    """Since when the stream is live."""
+    in_flight: int = 0
+
+    async def ticker(
+        self, symbols: Sequence[str] = (), *, timeout_s: float | None = None
+    ) -> Mapping[str, TickerUpdate]:
+        assert self.in_flight == 0, "one question about the same at a time"
+        self.in_flight += 1
+        try:
+            read_s = await self.rest.answer("ticker")
+            return {BTC: ticker(1, read_s, Source.REST)}
+        finally:
+            self.in_flight -= 1
+
+    async def call(self, max_age_s: float | None, patience_s: float) -> None:
+        came_s, was_live = trio.current_time(), self.live_s is not None
+        with trio.move_on_after(patience_s):
+            try:
+                reading = await self.feed.get_ticker(BTC, max_age_s=max_age_s)
+            except Stale:
+                assert not was_live
+                assert self.live_s is None, "a stream that is live has the word"
+                assert self.rest.fails is not None or self.failed_s >= came_s
+                return
+            now, value = trio.current_time(), reading.value
+            if value.source is Source.REST:
+                assert not was_live
+                assert value.received_s >= min(came_s, now - (5.0 if max_age_s is None else max_age_s))
+            else:
+                assert self.live_s is not None
+                assert self.live_s <= value.received_s <= now
+
+    failed_s: float = -1.0
+    """When REST was down for the last time."""
+
+
+Move = tuple[float, str, float | None, float]
+MOVES = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.05, 0.3, 4.0]),
+        st.sampled_from(["call", "call", "call", "publish", "lose", "fail", "work"]),
+        st.sampled_from([None, 0.0, 1.0, 600.0]),
+        st.sampled_from([0.1, 1000.0]),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=100)
+@given(moves=MOVES)
+def test_whatever_callers_stream_and_rest_do_nobody_gets_an_older_value_than_he_puts_up_with(moves: list[Move]) -> None:
+    async def main() -> None:
+        publisher, clock = Publisher(), real_runtime().clock
+        rest = Rest(took_s=0.25)
+        nothing: Any = lambda *_: None  # noqa: E731
+        played = Moves(feed=None, publisher=publisher, rest=rest)  # type: ignore[arg-type] # it is made of the next
+        current = CurrentValues(publisher, played, clock, cache_ttl_s=300.0, fresh_s=5.0)  # type: ignore[arg-type]
+        played.feed = Feed(publisher, Demand(want=nothing, drop=nothing, change=nothing), clock, current)
+        async with trio.open_nursery() as nursery:
+            for delay_s, move, max_age_s, patience_s in moves:
+                await trio.sleep(delay_s)
+                now = trio.current_time()
+                if move == "call":
+                    nursery.start_soon(played.call, max_age_s, patience_s)
+                elif move == "publish":
+                    played.live_s = now if played.live_s is None else played.live_s
+                    publisher.publish(("ticker", BTC), ticker(1, now))
+                elif move == "lose":
+                    played.live_s = None
+                    publisher.lose(("ticker", BTC), "lost", now=now)
+                elif move == "fail":
+                    rest.fails = _failure()
+                else:
+                    played.failed_s = now if rest.fails is not None else played.failed_s
+                    rest.fails = None
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 async def _after(seconds: float, what: Callable[[], Awaitable[None]]) -> None:
