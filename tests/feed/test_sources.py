@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kraken_engine.codec.ws_v2 import TickerData
 from kraken_engine.errors import Stale
@@ -30,6 +30,7 @@ from kraken_engine.normalise.events import (
     VenueStatus,
 )
 from kraken_engine.state.freshness import StreamKey
+from kraken_engine.state.trades import TradeSequence
 
 TICKER: StreamKey = ("ticker", "A/B")
 TRADES: StreamKey = ("trade", "A/B")
@@ -406,18 +407,43 @@ def test_a_forgotten_stream_begins_anew() -> None:
     assert desk.take(TRADES) == [Live, trade(1, 20.0)]
 
 
+@attrs.frozen
+class Print:
+    """One trade of the venue."""
+
+    numbering: int
+    trade_id: int
+    at_s: float
+
+    def told(self, source: Source, received_s: float) -> Trade:
+        minutes, second = divmod(self.at_s, 60)
+        time = f"2026-01-01T{int(minutes) // 60:02}:{int(minutes) % 60:02}:{second:09.6f}Z"
+        return attrs.evolve(
+            trade(self.trade_id, received_s, source=source), venue_time=time, qty=Decimal(self.numbering)
+        )
+
+
 class SourcesMachine(RuleBasedStateMachine):
-    """Whatever lines, backup and watchdog do, in any order: what readers see keeps its promises."""
+    """Whatever lines, backup and watchdog do, in any order: what readers see keeps its promises.
+
+    The state of the venue is a number that only grows, and every ticker tells it: that is how going backwards shows.
+    The quantity of a trade says of which numbering it is.
+    """
 
     keys = (TICKER, TRADES, CANDLES)
 
     @initialize()
     def begin(self) -> None:
         self.desk = Desk()
-        self.printed = 1
         self.state = 0
-        """Of the venue: counts candle states."""
+        """Of the venue: counts changes."""
+        self.tape = [Print(1, 1, 0.0)]
         self.line_trade = 0
+        """How many trades the line has brought ..."""
+        self.line = TradeSequence("A/B")
+        """... through what every line has."""
+        self.asked: dict[StreamKey, tuple[float, list[MarketEvent]]] = {}
+        """Questions in flight, and what the venue makes of them: the moment of asking, at worst."""
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 7.0]))
     def time_passes(self, seconds: float) -> None:
@@ -425,8 +451,16 @@ class SourcesMachine(RuleBasedStateMachine):
 
     @rule(trades=st.integers(1, 4))
     def the_market_moves(self, trades: int) -> None:
-        self.printed += trades
         self.state += 1
+        self.desk.now_s += 0.01
+        last = self.tape[-1]
+        self.tape += [Print(last.numbering, last.trade_id + 1 + n, self.desk.now_s) for n in range(trades)]
+
+    @rule()
+    def the_venue_numbers_its_trades_anew(self) -> None:
+        self.state += 1
+        self.desk.now_s += 2.0
+        self.tape.append(Print(self.tape[-1].numbering + 1, 1, self.desk.now_s))
 
     @rule(key=st.sampled_from(keys), announced=st.booleans())
     def the_lines_deliver(self, key: StreamKey, announced: bool) -> None:
@@ -434,7 +468,8 @@ class SourcesMachine(RuleBasedStateMachine):
         if announced:
             self.desk.sources.publish(key, Live(at_s=self.desk.now_s, channel=str(key[0]), symbol="A/B"))
         for value in self.values(key, WS):
-            self.desk.sources.publish(key, value)
+            for event in self.line.receive(value, now=0.0) if isinstance(value, Trade) else (value,):
+                self.desk.sources.publish(key, event)
 
     @rule(key=st.sampled_from(keys))
     def the_lines_are_lost(self, key: StreamKey) -> None:
@@ -455,14 +490,20 @@ class SourcesMachine(RuleBasedStateMachine):
     def call(self, key: StreamKey) -> None:
         self.desk.sources.call(key, "called")
 
-    @rule(key=st.sampled_from(keys), took_s=st.sampled_from([0.05, 2.0]))
-    def the_backup_answers(self, key: StreamKey, took_s: float) -> None:
-        asked = self.desk.now_s
-        values = self.values(key, REST)
-        self.desk.now_s += took_s
-        self.desk.rest(
-            key, *(attrs.evolve(value, received_s=self.desk.now_s) for value in values), asked=asked, at=self.desk.now_s
-        )
+    @rule(key=st.sampled_from(keys))
+    def the_backup_is_asked(self, key: StreamKey) -> None:
+        self.desk.now_s += 0.01
+        self.asked[key] = self.desk.now_s, self.values(key, REST)
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def the_backup_answers(self, data: st.DataObject) -> None:
+        """Sooner or later; in between, everything may have become of the stream."""
+        self.desk.now_s += 0.01
+        key = data.draw(st.sampled_from(list(self.asked)))
+        asked, values = self.asked.pop(key)
+        now = self.desk.now_s
+        self.desk.rest(key, *(attrs.evolve(value, received_s=now) for value in values), asked=asked, at=now)
 
     @rule(key=st.sampled_from(keys))
     def the_backup_gives_up(self, key: StreamKey) -> None:
@@ -472,16 +513,20 @@ class SourcesMachine(RuleBasedStateMachine):
     def restore(self, key: StreamKey) -> None:
         self.desk.sources.restore(key, "restored")
 
+    @rule(key=st.sampled_from(keys))
+    def the_backup_is_dismissed(self, key: StreamKey) -> None:
+        self.desk.sources.dismiss(key, "nobody reads it", now=self.desk.now_s)
+
     def values(self, key: StreamKey, source: Source) -> list[MarketEvent]:
         now = self.desk.now_s
         if key == TICKER:
-            return [ticker(now, source=source)]
+            return [ticker(now, source=source, price=self.state)]
         if key == CANDLES:
             return [candle(self.state // 3, self.state % 3, now, source=source)]
-        first = max(1, self.printed - 5) if source is REST else self.line_trade + 1
-        if source is WS:
-            self.line_trade = self.printed
-        return [trade(n, now, source=source) for n in range(first, self.printed + 1)]
+        if source is REST:
+            return [one.told(source, now) for one in self.tape[-6:]]
+        first, self.line_trade = self.line_trade, len(self.tape)
+        return [one.told(source, now) for one in self.tape[first:]]
 
     @invariant()
     def readers_can_rely_on_what_they_see(self) -> None:
@@ -502,23 +547,32 @@ class SourcesMachine(RuleBasedStateMachine):
             values = [event for event in told if isinstance(event, MarketEvent)]
             if key == TICKER:
                 assert all(a.received_s <= b.received_s for a, b in pairwise(values))
+                states = [v.bid for v in values if isinstance(v, TickerUpdate)]
+                assert states == sorted(states), "the venue's state went backwards"
             elif key == CANDLES:
-                states = [(v.interval_begin[:19], v.trades) for v in values if isinstance(v, Candle)]
-                assert states == sorted(states)
+                candles = [(v.interval_begin[:19], v.trades) for v in values if isinstance(v, Candle)]
+                assert candles == sorted(candles)
             assert live is self.desk.publisher.freshness.is_live(key)
 
     @invariant()
     def each_trade_is_told_once_or_announced_as_missing(self) -> None:
         expected: int | None = None
+        numbering, stale = Decimal(0), True
         for key, event in self.desk.told:
             if key != TRADES:
                 continue
             if isinstance(event, TradeGap):
                 assert expected in (None, event.first)
                 expected = event.last + 1
+            elif isinstance(event, Stale):
+                stale = True
             elif isinstance(event, Trade):
-                assert expected in (None, event.trade_id)
-                expected = event.trade_id + 1
+                assert event.qty >= numbering, "what was told of an older numbering is not told again"
+                if event.qty > numbering:
+                    assert stale, "a new numbering that was not told"
+                else:
+                    assert expected in (None, event.trade_id)
+                numbering, stale, expected = event.qty, False, event.trade_id + 1
 
 
 TestSourcesMachine = SourcesMachine.TestCase

@@ -107,6 +107,12 @@ def test_what_is_of_the_numbering_before_is_not_told_again() -> None:
     ]  # fmt: skip
 
 
+def test_a_clock_that_is_set_back_after_a_new_numbering_does_not_silence_the_stream_for_ever() -> None:
+    told = seen(trade(900, at(30)), trade(1, at(40)), *(trade(2 + n, at(n / 1000)) for n in range(1100)))
+    assert told[:3] == [900, "Stale", 1]
+    assert told[-1] == 1101
+
+
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 50)), max_size=30))
 def test_whatever_ids_and_times_come_nobody_is_silenced(prints: list[tuple[int, int]]) -> None:
     """What is more than a second newer than all before it is told, whatever its id."""

@@ -240,7 +240,7 @@ class Sources:
         if diverted is None:
             diverted = self._divert(key, now)
         for event in shown:
-            self._publisher.publish(key, event)
+            self._tell(key, event)
         if not self._publisher.freshness.is_live(key):  # no new trade is an answer, too
             self._publisher.publish(key, Live(at_s=now, channel=str(key[0]), symbol=str(key[1])))
         diverted.shown_s = now
@@ -297,7 +297,15 @@ class Sources:
         for told in self._filtered(key, event):
             if key in self._from_backup and isinstance(told, MarketEvent):
                 self._tell_source(key, told.source, self._from_backup[key], self._clock.now())
-            self._publisher.publish(key, told)
+            if told is event:
+                self._publisher.publish(key, told)
+            else:
+                self._tell(key, told)
+
+    def _tell(self, key: StreamKey, event: Event) -> None:
+        """Tell readers what was found out here; that the stream is stale only where they know of nothing wrong."""
+        if not isinstance(event, Stale) or self._publisher.freshness.is_live(key):
+            self._publisher.publish(key, event)
 
     def _keep(self, key: StreamKey, diverted: _Diverted, event: Event) -> None:
         """Take note of what the lines say while readers listen to the backup."""
@@ -362,7 +370,7 @@ class Sources:
         source = Source.WEBSOCKET_V2 if newest is None else newest.source
         self._tell_source(key, source, why, now)
         for event in news:
-            self._publisher.publish(key, event)
+            self._tell(key, event)
         if not self._publisher.freshness.is_live(key):
             self._publisher.publish(key, Live(at_s=now, channel=str(key[0]), symbol=str(key[1])))
 
@@ -386,6 +394,7 @@ class Sources:
             self._trades[key] = TradeSequence(str(key[1]), shown)
             if shown is None and values:  # trades from before anybody listened are history
                 self._filtered(key, values[-1])
+                return []
         elif key[0] == "ohlc" and key not in self._candles:
             floor = self._candles[key] = _Floor()
             if isinstance(latest, Candle):
@@ -399,8 +408,7 @@ class Sources:
             if sequence is None:
                 return (event,)
             # What is missing is worked out from the ids again: the other source may have told it.
-            passed = sequence.receive(event, now=event.received_s) if isinstance(event, Trade) else ()
-            return passed if self._publisher.freshness.is_live(key) else [e for e in passed if not isinstance(e, Stale)]
+            return sequence.receive(event, now=event.received_s) if isinstance(event, Trade) else ()
         if isinstance(event, Candle):
             floor = self._candles.get(key)
             if floor is None:

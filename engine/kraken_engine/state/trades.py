@@ -42,18 +42,30 @@ def _goes_back(last: Trade, trade: Trade) -> bool:
     return is_later_by(trade.venue_time, last.venue_time, RENUMBERED_S)
 
 
+_REPEATED = 1000
+"""So many trades may be given once more, with those of an old numbering among them; no answer has more."""
+
+
 @attrs.define
 class _Renumbering:
-    """Tells trades of an old numbering from those of the present one."""
+    """Tells trades of an old numbering from those of the present one, as long as the old ones may come again."""
 
-    _until: str | None = attrs.field(default=None, init=False)
-    """Venue time of the last trade of the old numbering, if there was another one."""
+    _until: str = attrs.field(default="", init=False)
+    """Venue time of the last trade of the old numbering."""
+    _left: int = attrs.field(default=0, init=False)
 
     def begin(self, last: Trade) -> None:
-        self._until = last.venue_time
+        self._until, self._left = last.venue_time or "", _REPEATED
 
     def is_old(self, trade: Trade) -> bool:
-        return self._until is not None and trade.venue_time is not None and not is_before(self._until, trade.venue_time)
+        """Return whether ``trade``, whose id would be news, is of the old numbering.
+
+        It is asked so often and no more: should the venue's clock be set back, all would look old for ever.
+        """
+        if not self._left:
+            return False
+        self._left -= 1
+        return trade.venue_time is not None and not is_before(self._until, trade.venue_time)
 
 
 @attrs.define
@@ -81,7 +93,7 @@ class TradeSequence:
         went back, or nothing.
         """
         last, trade_id = self.latest, trade.trade_id
-        if last is None or trade_id == last.trade_id + 1:
+        if last is None:
             self.latest = trade
             return (trade,)
         if trade_id <= last.trade_id:
@@ -95,6 +107,8 @@ class TradeSequence:
             self.repeated += 1
             return ()
         self.latest = trade
+        if trade_id == last.trade_id + 1:
+            return (trade,)
         self.missing += trade_id - last.trade_id - 1
         gap = TradeGap(at_s=now, symbol=self.symbol, first=last.trade_id + 1, last=trade_id - 1)
         return (gap, trade)
