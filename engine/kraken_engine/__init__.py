@@ -119,6 +119,7 @@ from kraken_engine.tasks.account import open_account
 from kraken_engine.tasks.engine import Engine, open_engine
 from kraken_engine.tasks.market import Market, MarketStatistics, open_market
 from kraken_engine.tasks.rest import Rest, open_rest
+from kraken_engine.tasks.switch_log import RecordedSwitch
 from kraken_engine.trading.account import Account, AccountStatistics, PositionReading
 from kraken_engine.trading.account_values import AccountReading
 from kraken_engine.trading.fill_stream import DeliveredFill, FillStream
@@ -208,6 +209,7 @@ __all__ = [
     "ProtocolError",
     "RateLimited",
     "Reading",
+    "RecordedSwitch",
     "Refused",
     "Rejected",
     "RequestInvalid",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import attrs
@@ -13,7 +12,7 @@ from tests.store.stores import on_disk
 
 from kraken_engine import Config, Health, StoreNotice, open_engine
 from kraken_engine.config import AccountSettings
-from kraken_engine.errors import StoreError, StoreLocked
+from kraken_engine.errors import StoreCorrupt, StoreError, StoreLocked, UsageError
 from kraken_engine.feed.subscription import Subscription
 from kraken_engine.model import Source
 from kraken_engine.normalise.events import SourceChanged
@@ -121,17 +120,30 @@ async def test_what_is_wrong_with_the_disk_ends_the_start_in_its_own_words(disk:
             pass
 
 
-async def test_changes_of_source_are_written_down_across_restarts(disk: SimDisk) -> None:
-    notice = SourceChanged(at_s=1.0, channel="book", symbol="A/B", source=Source.REST, reason="no line")
+def switch(reason: str) -> SourceChanged:
+    return SourceChanged(at_s=1.0, channel="book", symbol="A/B", source=Source.REST, reason=reason)
+
+
+async def test_changes_of_source_are_on_record_across_restarts(disk: SimDisk) -> None:
     async with open_engine(config(), runtime=world(disk)) as engine:
-        await trio.testing.wait_all_tasks_blocked()
-        engine.market.publisher.publish(("book", "A/B"), notice)
-        assert engine.store is not None
-        with trio.fail_after(30):
-            while not await engine.store.history("failover").latest():
-                await trio.lowlevel.checkpoint()
+        assert await engine.switches() == ()
+        for n in range(20):
+            engine.market.publisher.publish(("book", "A/B"), switch(f"no line {n}"))
+        # Left at once: what waits for the disk is written all the same.
     async with open_engine(config(), runtime=world(disk)) as engine:
+        found = await engine.switches(last=3)
+        assert [(each.number, each.reason) for each in found] == [(n + 1, f"no line {n}") for n in (17, 18, 19)]
+        assert (found[0].channel, found[0].symbol, found[0].source) == ("book", "A/B", "rest")
+        assert len(await engine.switches()) == 20
+        with pytest.raises(UsageError, match="last: expected 1 or more, got 0"):
+            await engine.switches(last=0)
         assert engine.store is not None
-        (entry,) = await engine.store.history("failover").latest()
-        expected = {"channel": "book", "symbol": "A/B", "source": "rest", "reason": "no line"}
-        assert json.loads(entry.body) == expected
+        await engine.store.history("failover").append(b"of another kind")
+        with pytest.raises(StoreCorrupt, match="history failover: entry 21"):
+            await engine.switches()
+
+
+async def test_without_a_state_directory_there_is_no_record_of_switches(disk: SimDisk) -> None:
+    async with open_engine(config(None), runtime=world(disk)) as engine:
+        with pytest.raises(UsageError, match="expected a state directory"):
+            await engine.switches()

@@ -26,6 +26,7 @@ from kraken_engine.cli.output import OutputFailed
 from kraken_engine.cli.positions import positions
 from kraken_engine.cli.replay import replay
 from kraken_engine.cli.sim import sim
+from kraken_engine.cli.switches import switches
 from kraken_engine.cli.venue import venue
 from kraken_engine.cli.watch import watch
 from kraken_engine.errors import ConfigError, EngineError, EngineFailed, UsageError, shown
@@ -64,7 +65,7 @@ app = App(
     exit_on_error=False,
     suppress_keyboard_interrupt=False,
 )
-for _command in (demo, venue, watch, balances, orders, positions, fills, replay, sim, doctor, errors):
+for _command in (demo, venue, watch, balances, orders, positions, fills, switches, replay, sim, doctor, errors):
     app.command(_command)
 
 

@@ -30,7 +30,7 @@ from kraken_engine.tasks.checkpointer import restore_checkpoint, run_checkpointe
 from kraken_engine.tasks.market import Market, open_market
 from kraken_engine.tasks.rest import open_public_rest
 from kraken_engine.tasks.scope import open_background
-from kraken_engine.tasks.switch_log import run_switch_log
+from kraken_engine.tasks.switch_log import RecordedSwitch, read_switches, run_switch_log
 from kraken_engine.trading.account import Account
 
 __all__ = ["Engine", "open_engine"]
@@ -67,6 +67,20 @@ class Engine:
     def history(self) -> History:
         """What changed, and when, restarts included; see :attr:`Market.history <kraken_engine.Market.history>`."""
         return self.market.history
+
+    async def switches(self, *, last: int = 100) -> tuple[RecordedSwitch, ...]:
+        """Return the last changes of the source on record, oldest first, those of earlier engines included.
+
+        Those of this engine alone, with its clock: ``market.failover.switches()``.
+
+        Raises:
+            UsageError: there is no state directory, or ``last`` is below 1.
+            StoreCorrupt: one is not as it was written.
+            StoreError: they could not be read.
+        """
+        if self.store is None:
+            raise UsageError("switches: expected a state directory (storage.state_dir), there is none")
+        return await read_switches(self.store, last=last)
 
     @property
     def feed(self) -> Feed:
@@ -109,6 +123,9 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
         market = await stack.enter_async_context(open_market(config, runtime=runtime, connect_log=connect_log))
         disk.publisher = market.publisher
         disk.found(() if store is None else store.opened.notes)
+        if store is not None:
+            switch_log = await stack.enter_async_context(open_background("the record of switches"))
+            await switch_log.start(run_switch_log, market.publisher, store)
         settings = dict(config.accounts)
         if config.venue is not None and not settings:
             settings["main"] = AccountSettings(tier="intermediate")
@@ -138,7 +155,6 @@ async def open_engine(config: Config, *, runtime: Runtime | None = None) -> Asyn
         disk.note(f"{store.directory}: {_beginning(restored)}")
         async with open_background("the checkpointer") as nursery:
             nursery.start_soon(run_checkpointer, checkpoints, market, accounts, disk.note)
-            nursery.start_soon(run_switch_log, market.publisher, store.history("failover"))
             yield Engine(market, accounts, store, restored, tuple(disk.said))
         # Left in peace: what is known now is what the next engine begins with.
         with trio.move_on_after(config.store.close_timeout_s) as saving:
