@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.sim.hunt_mutants import PLANS as MUTANT_PLANS
+from tests.sim.hunt_mutants import options_for
+from tests.sim.mutants_of_accounts import MUTANTS_OF_ACCOUNTS
 
 from kraken_engine.cli.app import run
+from kraken_engine.cli.sim import told_of
 from kraken_engine.config import Config
 from kraken_engine.errors import UsageError
-from kraken_engine.sim.campaign import Campaign, run_campaign, shrink_report
+from kraken_engine.sim.campaign import Campaign, Failure, run_campaign, shrink_report
 from kraken_engine.sim.hooks import FAULTS
 from kraken_engine.sim.judges.coverage import SOMETIMES
 from kraken_engine.sim.plan import Fault, FaultKind, Number, Plan
 from kraken_engine.sim.runner import Options, plan_for, simulate
 from kraken_engine.sim.scenario import REFUSED_S
+from kraken_engine.sim.shrink import Shrunk
+from kraken_engine.sim.trace import Trace
 from kraken_engine.sim.world import WorldSettings
 
 PLANS = sorted((Path(__file__).parent / "plans").glob("*.json"))
@@ -156,8 +164,48 @@ def test_the_command_tells_a_failure_so_that_it_can_be_replayed(
         assert words in told
     plan = told[told.index('{"seed"') : told.index("]}") + 2]
     (tmp_path / "plan.json").write_text(plan)
-    assert run(["sim", "--replay", str(tmp_path / "plan.json"), "--json"]) == 1
+    monkeypatch.chdir(tmp_path)
+    assert run([*_replay_told(told.splitlines()), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["violations"][0]["invariant"] == "I-6"
+
+
+def _replay_told(lines: list[str]) -> list[str]:
+    """Return the arguments of the command that replays a plan, as it was told."""
+    (told,) = [line for line in lines if line.startswith("replay: ")]
+    return told.removeprefix("replay: kraken-engine ").split()
+
+
+def test_a_failure_is_told_with_its_commit_its_last_events_and_a_command_for_its_world(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    MUTANTS_OF_ACCOUNTS["fill_told_twice"](monkeypatch)
+    plan = Plan.from_json((MUTANT_PLANS / "fill_told_twice.json").read_bytes())
+    options = options_for("fill_told_twice")
+    report = simulate(plan.seed, plan, options)
+    failure = Failure(report=report, shrunk=Shrunk(plan=plan, runs=1, minimal=True), smallest=report)
+    told = told_of(failure, options)
+    (commit,) = [line.removeprefix("commit: ") for line in told if line.startswith("commit: ")]
+    assert re.fullmatch("[0-9a-f]{40}|of version .*", commit)
+    assert told[told.index("last events:") + len(report.tail)].endswith("VIOLATION I-13")
+    assert "'Fill'" in report.tail[-2]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    assert run([*_replay_told(told), "--json"]) == 1
+    again = json.loads(capsys.readouterr().out)
+    assert report.violation is not None
+    assert again["violations"][0]["what"] == report.violation.what
+    assert again["trace_hashes"] == {plan.seed: report.digest}
+
+
+def test_a_clock_that_shows_in_what_is_published_is_found_again_when_it_is_replayed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    stepped = Fault(at_s=2, kind="clock_step", params={"by_s": 40.0})
+    (tmp_path / "plan.json").write_text(Plan(seed="1", horizon_s=5, faults=(stepped,)).to_json())
+    digests = itertools.count()
+    monkeypatch.setattr(Trace, "digest", lambda _: f"another one: {next(digests)}")
+    assert run(["sim", "--replay", str(tmp_path / "plan.json"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["violations"][0]["invariant"] == "I-28"
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,30 @@ def test_one_seed_gives_one_trace_under_every_hash_seed_and_another_seed_another
     assert digest(seed + 10, 1) != first
 
 
+ACCOUNTS = """
+import sys
+from kraken_engine.sim.plan import Fault, Plan
+from kraken_engine.sim.runner import Options, simulate
+
+faults = (
+    Fault(at_s=3, kind="private_frame_lost", params={"channel": "executions"}),
+    Fault(at_s=6, kind="restart"),
+    Fault(at_s=9, kind="disk_fails", params={"fault": "FULL", "for_s": 2}),
+    Fault(at_s=12, kind="killed_while_writing", params={"step": 9, "of": "the next life"}),
+    Fault(at_s=18, kind="reboot", params={"back_s": 60.0}),
+)
+plan = Plan(seed=sys.argv[1], horizon_s=20, faults=faults)
+report = simulate(sys.argv[1], plan, Options(minutes=1, profile="private"))
+assert report.violation is None, report.violation
+print(report.digest)
+"""
+
+
 def test_a_disk_that_fails_is_damaged_and_crashes_gives_one_trace_under_every_hash_seed() -> None:
     first = digest(1, 1, DISK)
     assert digest(1, 2, DISK) == first
     assert digest(2, 2, DISK) != first
+
+
+def test_an_engine_with_accounts_that_is_killed_gives_one_trace_under_every_hash_seed() -> None:
+    assert digest(1, 1, ACCOUNTS) == digest(1, 2, ACCOUNTS)

@@ -69,6 +69,25 @@ def test_the_horizon_is_halved_while_the_failure_stays() -> None:
     assert shrunk.plan.horizon_s == 900
 
 
+def test_a_late_fault_is_brought_forward_and_the_run_ends_soon_after_it() -> None:
+    def fails(plan: Plan) -> bool:
+        return {"k35", "k38"} <= {fault.kind for fault in plan.faults}
+
+    shrunk = shrink(_plan(40), fails)
+    first, last = shrunk.plan.faults
+    assert first.at_s < 2 * SHORTEST_S + 1
+    assert last.at_s - first.at_s == pytest.approx(3 * 3600 / 41, abs=0.01)
+    assert shrunk.plan.horizon_s == pytest.approx(last.at_s + SHORTEST_S, abs=0.01)
+
+
+def test_faults_that_matter_only_late_stay_late() -> None:
+    def fails(plan: Plan) -> bool:
+        return any(fault.kind == "k35" and fault.at_s > 1000 for fault in plan.faults)
+
+    (fault,) = shrink(_plan(40), fails).plan.faults
+    assert 1000 < fault.at_s < 1010
+
+
 def test_it_takes_a_bounded_number_of_runs_and_says_that_it_gave_up() -> None:
     runs = 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import posixpath
 import sys
 from typing import Literal
 
@@ -9,17 +11,16 @@ from kraken_engine.cli.output import print_json
 from kraken_engine.cli.parameters import Flag, Minutes
 from kraken_engine.errors import ConfigError, UsageError
 from kraken_engine.runtime import Files, real_runtime
-from kraken_engine.sim.campaign import Campaign, Failure, run_campaign
+from kraken_engine.sim.campaign import Campaign, Failure, judged_again, run_campaign
 from kraken_engine.sim.figures import Figures, distribution, promise_of
 from kraken_engine.sim.plan import Plan
 from kraken_engine.sim.runner import Options, Report, simulate
 
-__all__ = ["sim"]
+__all__ = ["sim", "told_of"]
 
 Profile = Literal["none", "mixed", "storm", "network", "venue", "clock", "private", "rest", "failover"]
 
 _MOST_SEEDS = 1_000_000
-_MOST_PARENTS = 40
 
 
 def sim(
@@ -75,7 +76,7 @@ def _replay(what: str, options: Options, *, json: bool) -> int:
     if not what.isdecimal():
         plan = _plan(real_runtime().files, what)
         seed = plan.seed
-    report = simulate(seed, plan, options)
+    report = judged_again(simulate(seed, plan, options), options)
     if json:
         campaign = Campaign()
         campaign.add(report)
@@ -106,7 +107,7 @@ def _line(report: Report) -> str:
 def _summarise(campaign: Campaign, options: Options) -> None:
     lines: list[str] = []
     for failure in campaign.violations:
-        lines += _told(failure, options)
+        lines += told_of(failure, options)
     pace = campaign.virtual_s / max(campaign.cpu_s, 1e-9)
     counted = f"{len(campaign.trace_hashes)} seeds, {len(campaign.violations)} violations"
     lines.append(f"{counted}, {campaign.virtual_s:.0f} virtual seconds, {pace:.0f} per CPU second")
@@ -129,7 +130,7 @@ def _times(figures: Figures) -> list[str]:
     return [*lines, *(f"PROMISE BROKEN {broken}" for broken in figures.broken())]
 
 
-def _told(failure: Failure, options: Options) -> list[str]:
+def told_of(failure: Failure, options: Options) -> list[str]:
     """Return what somebody needs who wants to see this failure again."""
     report, plan = failure.report, failure.shrunk.plan
     return [
@@ -141,7 +142,7 @@ def _told(failure: Failure, options: Options) -> list[str]:
         plan.to_json().rstrip(),
         "last events:",
         *(f"  {event}" for event in failure.smallest.tail),
-        "replay: kraken-engine sim --replay plan.json",
+        f"replay: kraken-engine sim --replay plan.json --profile {options.profile}",
         f"or:     kraken-engine sim --replay {report.seed} {_as_arguments(options)}",
         "",
     ]
@@ -152,17 +153,39 @@ def _as_arguments(options: Options) -> str:
 
 
 def _commit(files: Files) -> str:
-    """Return the commit of the work tree we are in, as far as its files tell."""
-    above = "."
-    for _ in range(_MOST_PARENTS):
-        try:
-            head = files.read_bytes(f"{above}/.git/HEAD").decode().strip()
-            if not head.startswith("ref: "):
-                return head
-            return files.read_bytes(f"{above}/.git/{head.removeprefix('ref: ')}").decode().strip()
-        except (OSError, UnicodeError):
-            above = f"{above}/.."
-    return "unknown"
+    """Return the commit of the work tree this code is run from, as far as its files tell, else the version."""
+    root = f"{posixpath.dirname(__file__)}/../../.."
+    try:
+        git = f"{root}/.git"
+        if "kraken-engine" not in files.read_bytes(f"{root}/pyproject.toml").decode():
+            return _version()
+        if files.look(git).kind == "file":  # a further work tree of a repository elsewhere
+            git = files.read_bytes(git).decode().removeprefix("gitdir: ").strip()
+        head = files.read_bytes(f"{git}/HEAD").decode().strip()
+        if not head.startswith("ref: "):
+            return head
+        return _resolved(files, git, head.removeprefix("ref: "))
+    except (OSError, UnicodeError):
+        return _version()
+
+
+def _resolved(files: Files, git: str, name: str) -> str:
+    """Return the commit that a branch is at."""
+    try:
+        common = posixpath.join(git, files.read_bytes(f"{git}/commondir").decode().strip())
+    except OSError:
+        common = git
+    try:
+        return files.read_bytes(f"{common}/{name}").decode().strip()
+    except OSError:
+        for line in files.read_bytes(f"{common}/packed-refs").decode().splitlines():
+            if line.endswith(f" {name}"):
+                return line.partition(" ")[0]
+    return _version()
+
+
+def _version() -> str:
+    return f"of version {importlib.metadata.version('kraken-engine')}"
 
 
 def _write(lines: list[str]) -> None:

@@ -349,7 +349,8 @@ class AccountScenario:
         judge = self._judges.get(str(key[-1]))
         if judge is None:
             return
-        self.market_trace("account", str(key[0]), type(event).__name__, getattr(event, "exec_id", None))
+        for trace in (self.world.trace, self.market_trace):
+            trace("told", judge.account, str(key[0]), type(event).__name__, getattr(event, "exec_id", None))
         judge.see(event)
         sometimes = self.world.sometimes
         if isinstance(event, Fill):

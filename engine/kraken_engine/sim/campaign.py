@@ -18,7 +18,7 @@ from kraken_engine.sim.runner import Options, Report, simulate
 from kraken_engine.sim.shrink import Shrunk, shrink
 from kraken_engine.sim.trace import Sometimes
 
-__all__ = ["Campaign", "Failure", "judge_wall_clock", "run_campaign", "shrink_report"]
+__all__ = ["Campaign", "Failure", "judge_wall_clock", "judged_again", "run_campaign", "shrink_report"]
 
 MOST_SHRINK_RUNS = 80
 CLOCK_EVERY = 10
@@ -92,9 +92,9 @@ def run_campaign(
     clocks = 0
     for seed in seeds:
         report = simulate(seed, None, options)
-        if report.violation is None and any(fault.kind in _STANDSTILL for fault in report.plan.faults):
+        if report.violation is None and _moves_the_clock(report.plan):
             if clocks % CLOCK_EVERY == 0:
-                report = attrs.evolve(report, violation=judge_wall_clock(report, options))
+                report = judged_again(report, options)
             clocks += 1
         campaign.add(report)
         if each is not None:
@@ -111,8 +111,8 @@ def shrink_report(report: Report, options: Options) -> Failure:
 
     def fails(plan: Plan) -> bool:
         again = simulate(report.seed, plan, options)
-        if violation is not None and violation.invariant == "I-28" and again.violation is None:
-            again = attrs.evolve(again, violation=judge_wall_clock(again, options))
+        if violation is not None and violation.invariant == "I-28":
+            again = judged_again(again, options)
         same = again.violation is not None and _invariant(again.violation) == _invariant(violation)
         if same:
             failed.append(again)
@@ -120,6 +120,17 @@ def shrink_report(report: Report, options: Options) -> Failure:
 
     shrunk = shrink(report.plan, fails, max_runs=MOST_SHRINK_RUNS)
     return Failure(report=report, shrunk=shrunk, smallest=failed[-1])
+
+
+def judged_again(report: Report, options: Options) -> Report:
+    """Return ``report`` with the judgement on the wall clock, if it was well so far and that was moved (I-28)."""
+    if report.violation is not None or not _moves_the_clock(report.plan):
+        return report
+    return attrs.evolve(report, violation=judge_wall_clock(report, options))
+
+
+def _moves_the_clock(plan: Plan) -> bool:
+    return any(fault.kind in _STANDSTILL for fault in plan.faults)
 
 
 def judge_wall_clock(report: Report, options: Options) -> Violation | None:

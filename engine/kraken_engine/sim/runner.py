@@ -85,7 +85,7 @@ class Report:
     market_digest: str
     """Hash of what was published alone."""
     tail: Sequence[str]
-    """The last 50 events."""
+    """The last 50 events; of a run that failed, those before it did."""
     virtual_s: float
     cpu_s: float
     fault_kinds: Mapping[str, int]
@@ -126,6 +126,7 @@ def simulate(seed: object, plan: Plan | None = None, options: Options | None = N
 
     async def main() -> None:
         async with open_world(seed, _settings(options)) as world:
+            verdict.note = lambda violation: world.trace.close_tail(f"VIOLATION {violation.invariant}")
             scenario = _scenario(options)(world=world, plan=plan, faults=kinds, verdict=verdict)
             found.update(world=world, scenario=scenario)
             await scenario.run()

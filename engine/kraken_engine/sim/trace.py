@@ -34,6 +34,7 @@ class Trace:
     """Where the time of an event comes from: virtual seconds."""
     _hash: hashlib.blake2b = attrs.field(factory=lambda: hashlib.blake2b(digest_size=16), init=False, repr=False)
     _tail: deque[str] = attrs.field(factory=lambda: deque(maxlen=TAIL_EVENTS), init=False, repr=False)
+    _closed: bool = attrs.field(default=False, init=False)
     _counts: Counter[str] = attrs.field(factory=Counter[str], init=False)
     _observers: list[Callable[[str, tuple[Fact, ...]], None]] = attrs.field(
         factory=list[Callable[[str, tuple[Fact, ...]], None]], init=False, repr=False
@@ -47,7 +48,8 @@ class Trace:
         """Record an event of ``kind`` at this moment."""
         line = f"{self.now():.9f} {kind} {facts}"
         self._hash.update(line.encode())
-        self._tail.append(line)
+        if not self._closed:
+            self._tail.append(line)
         self._counts[kind] += 1
         for observer in self._observers:
             observer(kind, facts)
@@ -59,6 +61,12 @@ class Trace:
     def tail(self) -> list[str]:
         """Return the last 50 events, oldest first, one line each."""
         return list(self._tail)
+
+    def close_tail(self, last: str) -> None:
+        """Keep the last events up to here, and ``last`` of all: what follows is only how the run is taken down."""
+        if not self._closed:
+            self._closed = True
+            self._tail.append(f"{self.now():.9f} {last}")
 
     def counts(self) -> dict[str, int]:
         """Return how many events of each kind there were."""

@@ -16,12 +16,15 @@ class Verdict:
     """The outcome of one run so far."""
 
     violation: Violation | None = None
+    note: Callable[[Violation], None] = lambda _: None
+    """Told of the violation, before anything ends because of it."""
     _ends: Callable[[], None] | None = None
 
     def fail(self, invariant: str, what: str) -> None:
         """Report that ``invariant`` did not hold; all but the first report are ignored."""
         if self.violation is None:
             self.violation = Violation(invariant, what)
+            self.note(self.violation)
             if self._ends is not None:
                 self._ends()
 
