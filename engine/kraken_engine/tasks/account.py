@@ -146,7 +146,7 @@ async def open_account(
         kept = await record.load()
         if kept.other_key:
             publisher.announce_at_once(
-                KeyNotice(at_s=runtime.clock.now(), account=settings.name, what=OTHER_KEY, grave=False)
+                KeyNotice(at_s=runtime.clock.now(), account=settings.name, what=OTHER_KEY, grave=True)
             )
         if kept.history is not None:
             parts.sync.restore(kept.history, fills=kept.fills, until=kept.until)

@@ -25,6 +25,8 @@ MOST_PAGES_OF_ORDERS = 20
 """Pages of closed orders: a thousand. Those that matter are asked for by their ids then, fifty in a call; one that came
 and went unfilled is missed, and changed nothing."""
 _ORDERS_PER_CALL = 50
+_ROWS = 50
+"""Rows of a page."""
 
 _Row = TypeVar("_Row")
 
@@ -64,9 +66,15 @@ async def answer(question: Question, rest: AccountQuestions, *, account: str) ->
             return [order_report(order, account=account) for order in orders.values()]
         case AskTrades(since=since):
             start = max(unix_seconds(since) - _MARGIN_S, 0)
-            fills, whole = await _pages(lambda offset: rest.trades_history(start=start, offset=offset), MOST_PAGES)
-            if not whole:
-                raise RestFailed("TradesHistory", f"more than {MOST_PAGES} pages since the gap", maybe_executed=False)
+            fills, count = await _pages(
+                lambda offset: rest.trades_history(start=start, offset=offset), MOST_PAGES, all_or_none=True
+            )
+            if len(fills) < count:
+                why = (
+                    f"{count} fills since {since}, expected {MOST_PAGES * _ROWS} at most: an account that was away for "
+                    "so many begins anew under another name, or with another state directory"
+                )
+                raise RestFailed("TradesHistory", why, maybe_executed=False)
             return [fill_report(fill, account=account) for fill in fills.values()]
         case AskOrders(order_ids=order_ids):
             reports: list[ExecutionReport] = []
@@ -77,18 +85,21 @@ async def answer(question: Question, rest: AccountQuestions, *, account: str) ->
 
 
 async def _pages(
-    fetch: Callable[[int], Awaitable[tuple[Mapping[str, _Row], int]]], most: int
-) -> tuple[dict[str, _Row], bool]:
-    """Return the rows of all pages, or of the first ``most``, and whether these are all.
+    fetch: Callable[[int], Awaitable[tuple[Mapping[str, _Row], int]]], most: int, *, all_or_none: bool = False
+) -> tuple[dict[str, _Row], int]:
+    """Return the rows of all pages, or of the first ``most``, and how many rows there are.
 
-    Rows that come while it turns pages shift the rest: some are seen twice.
+    Rows that come while it turns pages shift the rest: some are seen twice. ``all_or_none``: of too many pages only the
+    first is turned, for they cost a key more than an hour of its calls.
     """
     rows: dict[str, _Row] = {}
-    offset = 0
+    offset = count = 0
     for _ in range(most):
         page, count = await fetch(offset)
         rows.update(page)
         offset += len(page)
         if not page or offset >= count:
-            return rows, True
-    return rows, False
+            return rows, len(rows)
+        if all_or_none and count > most * _ROWS:
+            break
+    return rows, count
