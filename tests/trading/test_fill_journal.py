@@ -111,6 +111,42 @@ async def test_whoever_connects_waits_for_a_disk_that_lags(autojump_clock: objec
         await kept.wait_for_room()
 
 
+async def test_followers_of_a_closed_account_get_what_is_on_record_and_the_end(
+    autojump_clock: object, nursery: trio.Nursery
+) -> None:
+    kept = journal()
+    got: list[int] = []
+
+    async def follow() -> None:
+        async for delivered in FillStream(kept, "bot", None):
+            got.append(delivered.number)
+        got.append(-1)
+
+    nursery.start_soon(follow)
+    await trio.testing.wait_all_tasks_blocked()
+    kept.add(fill(1))
+    await kept.settle()
+    kept.close()
+    with trio.fail_after(1):
+        await trio.testing.wait_all_tasks_blocked()
+        assert got == [1, -1]
+        assert [each.number async for each in FillStream(kept, "late", 0)] == [1]
+
+
+async def test_a_store_that_is_closed_with_its_account_ends_the_stream_and_one_that_fails_does_not(
+    autojump_clock: object,
+) -> None:
+    class Gone(MemoryRecord):
+        async def after(self, number: int, limit: int = 1_000) -> list[StoredFill]:
+            raise StoreError("gone")
+
+    kept = journal(Gone())
+    with pytest.raises(StoreError, match="gone"):
+        await kept.read(0)
+    kept.close()
+    assert await kept.read(0) == []
+
+
 async def test_two_readers_of_one_stream_are_told_apart(autojump_clock: object, nursery: trio.Nursery) -> None:
     stream = FillStream(journal(), "bot", None)
     nursery.start_soon(stream.__anext__)

@@ -226,6 +226,7 @@ async def open_account(
             parts.close()
             with trio.move_on_after(SETTLE_S, shield=True):
                 await parts.settle()
+            parts.journal.close()
 
 
 def _keys(settings: AccountSettings, market: Market) -> tuple[ApiKey, ApiKey | None]:

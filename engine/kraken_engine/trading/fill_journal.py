@@ -13,7 +13,7 @@ from typing import final
 import attrs
 import trio
 
-from kraken_engine.errors import StoreError
+from kraken_engine.errors import StoreCorrupt, StoreError
 from kraken_engine.normalise.account_events import Fill
 from kraken_engine.runtime import Clock
 from kraken_engine.state.gap_closure import History
@@ -38,6 +38,8 @@ class FillJournal:
     failing: str | None = attrs.field(default=None, init=False)
     """Why fills cannot be written now; None: they can."""
     written: int = attrs.field(default=0, init=False)
+    closed: bool = attrs.field(default=False, init=False)
+    """Whether nothing more will be written."""
     _pending: deque[Fill] = attrs.field(factory=deque[Fill], init=False)
     _history: History | None = attrs.field(default=None, init=False)
     _until: str | None = attrs.field(default=None, init=False)
@@ -99,6 +101,11 @@ class FillJournal:
         """
         await self._write()
 
+    def close(self) -> None:
+        """Let followers come to an end behind what is written."""
+        self.closed = True
+        self._grown.set()
+
     async def _write(self) -> None:
         if self._history is not None:
             history = self._history
@@ -124,15 +131,24 @@ class FillJournal:
     async def read(self, after: int, limit: int = 100) -> list[tuple[int, Fill]]:
         """Wait for fills after number ``after``, and return up to ``limit`` of them, each with its number.
 
+        None of them: the account is closed, and there are no more.
+
         Raises:
             SlowConsumer: without a state directory: fills after that one had to make room.
             StoreCorrupt: one is not as it was written.
             StoreError: they could not be read.
         """
         while True:
-            grown = self._grown
-            found = await self.record.after(after, limit)
+            grown, closed = self._grown, self.closed
+            try:
+                found = await self.record.after(after, limit)
+            except StoreError as error:
+                if self.closed and not isinstance(error, StoreCorrupt):
+                    return []  # the store is closed, too: what is left comes after the next start
+                raise
             if found:
                 now = self.clock.now()
                 return [(kept.number, decode_fill(kept.body, received_s=now)) for kept in found]
+            if closed:
+                return []
             await grown.wait()

@@ -41,8 +41,9 @@ class DeliveredFill:
 class FillStream:
     """The fills of one account, in the order in which they were learnt of; made by ``Account.fills``.
 
-    Begins behind the last fill that was acknowledged under this name, or behind the number given. It never ends by
-    itself; cancelling a wait loses nothing. One task at a time.
+    Begins behind the last fill that was acknowledged under this name, or behind the number given. It ends when the
+    account closes; what was not acknowledged is delivered after the next start, where there is a state directory.
+    Cancelling a wait loses nothing. One task at a time.
     """
 
     def __init__(self, journal: FillJournal, consumer: str, since: int | None) -> None:
@@ -65,6 +66,7 @@ class FillStream:
 
         Raises:
             SlowConsumer: without a state directory memory keeps only so many fills, and the next one had to make room.
+            StopAsyncIteration: the account is closed, and everything on record has been delivered.
             StoreError: the record cannot be read.
             UsageError: ``since`` is the number of no fill on record: it is of another one, and waiting for what comes
                 after it would pass over all that come before.
@@ -84,6 +86,8 @@ class FillStream:
                     )
         finally:
             self._reading = False
+        if not self._ready:
+            raise StopAsyncIteration
         delivered = self._ready.popleft()
         self._after = delivered.number
         return delivered
