@@ -52,6 +52,14 @@ def test_the_doubts_of_one_stream_are_not_those_of_another_and_end_with_its_read
     assert verification.judge(A, agrees=False) is Consequence.LOOK_AGAIN
 
 
+def test_a_doubt_whose_second_look_came_to_nothing_is_not_held_against_the_next_turn() -> None:
+    verification = Verification()
+    for _ in range(5):
+        assert verification.take([A]) == A
+        assert verification.judge(A, agrees=False) is Consequence.LOOK_AGAIN
+    assert verification.resyncs == 0
+
+
 @given(rounds=st.lists(st.sets(st.sampled_from([A, B, C]), min_size=1), min_size=1, max_size=40))
 def test_nobody_waits_longer_than_everybody_else_together(rounds: list[set[Stream]]) -> None:
     verification, waited = Verification(), dict.fromkeys((A, B, C), 0)

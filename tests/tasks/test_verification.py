@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import attrs
 import pytest
 import trio
 from tests.tasks.test_venue_modes import SETTINGS, Scene, in_scene
 
-from kraken_engine import Inconsistent, Stale, Ticker
-from kraken_engine.config import FailoverSettings
+from kraken_engine import Config, Inconsistent, Stale, Ticker, Trades
+from kraken_engine.config import FailoverSettings, PoolSettings
+from kraken_engine.model import Integrity, Side, Source
+from kraken_engine.normalise.events import Trade
 from kraken_engine.rest.operations import Group
 
 EVERY_S = 5.0
@@ -84,3 +88,43 @@ def test_it_asks_after_everybody_else_and_not_at_all_while_something_is_lost() -
         assert set(groups) == {Group.BACKUP}
 
     in_scene(play, OFTEN)
+
+
+QUIET = attrs.evolve(SETTINGS, rate=0.001, config=Config(pool=PoolSettings(max_connections=1)))
+
+
+def test_the_last_trade_of_an_earlier_process_does_not_make_a_quiet_stream_look_forgotten() -> None:
+    async def play(scene: Scene) -> None:
+        key = Trades(scene.symbol).key
+        old = Trade(
+            symbol=scene.symbol, source=Source.WEBSOCKET_V2, received_s=-50.0, venue_time="2026-01-01T00:00:00Z",
+            integrity=Integrity.RESYNCING, side=Side.BUY, price=Decimal(1), qty=Decimal(1), order_type="limit",
+            trade_id=1,
+        )  # fmt: skip
+        scene.market.publisher.restore(key, old, Stale("trade", scene.symbol, "restored", since_s=0.0))
+        assert scene.market.publisher.latest(key) is old
+        await trio.sleep(60)
+        assert scene.all(Stale) == []
+
+    in_scene(play, QUIET)
+
+
+def test_a_trade_subscription_that_was_forgotten_before_its_first_trade_is_found_out() -> None:
+    """Only another price at REST than a while ago can tell."""
+
+    async def play(scene: Scene) -> None:
+        market, symbol = scene.market, scene.world.exchange.symbols[1]
+        key = Trades(symbol).key
+        with scene.watched() as seen:
+            async with market.feed.subscribe(Trades(symbol)):
+                while not market.publisher.freshness.is_live(key):  # noqa: ASYNC110 - in steps of virtual time
+                    await trio.sleep(0.01)
+                now = trio.current_time()
+                scene.world.exchange.faults.silence(seconds=500.0, symbol=symbol, channel="trade", now=now)
+                assert market.publisher.latest(key) is None
+                await trio.sleep(60)
+        told = [event for event in seen if isinstance(event, Stale) and event.symbol == symbol]
+        assert {event.channel for event in told} == {"trade"}
+        assert "REST has newer data" in told[0].why
+
+    in_scene(play, attrs.evolve(QUIET, rate=4.0))

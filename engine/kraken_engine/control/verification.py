@@ -50,7 +50,10 @@ class Verification:
     """... and those that were asked for anew, and have not agreed since."""
 
     def take(self, streams: Collection[Stream]) -> Stream | None:
-        """Return the one of ``streams`` whose turn it is, and put it at the end; None: there are none."""
+        """Return the one of ``streams`` whose turn it is, and put it at the end; None: there are none.
+
+        A turn begins without a doubt: one whose second look came to nothing was of another time.
+        """
         for memory in (self._turns, self._doubted, self._renewed):
             for gone in [stream for stream in memory if stream not in streams]:
                 del memory[gone]
@@ -60,6 +63,7 @@ class Verification:
         stream = next(iter(turns))
         del turns[stream]
         self._turns = {**turns, stream: None}
+        self._doubted.pop(stream, None)
         return stream
 
     def judge(self, stream: Stream, *, agrees: bool) -> Consequence:

@@ -12,6 +12,7 @@ Besides, every ``verify_every_s`` one ticker or book is compared in its turn
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Protocol
 
 import attrs
@@ -125,12 +126,13 @@ async def _compare(continuity: Continuity, questions: Comparing, key: StreamKey)
 async def run_probe(continuity: Continuity, questions: AsksTickers) -> None:
     """Look for subscriptions the venue has forgotten, until cancelled. What REST does not answer proves nothing."""
     settings, asking = continuity.settings, Tickers(questions, continuity.clock)
+    prices: dict[str, _Price] = {}
     while True:
         await trio.sleep(settings.probe_every_s)
         quiet = continuity.quiet_streams(longer_than_s=settings.probe_every_s / 2)
         if not quiet:
             continue
-        tickers = None
+        tickers, asked_s = None, continuity.clock.now()
         try:
             with trio.move_on_after(_ANSWER_S):
                 tickers = await asking.ask([str(key[1]) for key in quiet])
@@ -138,7 +140,8 @@ async def run_probe(continuity: Continuity, questions: AsksTickers) -> None:
             continue
         if tickers is None:
             continue
-        suspects = [one for key, event in quiet.items() for one in _suspect(continuity, key, event, tickers)]
+        suspects = [one for key, event in quiet.items() for one in _suspect(continuity, key, event, tickers, prices)]
+        prices = {str(key[1]): _Price(asked_s, tickers[str(key[1])].last) for key in quiet if str(key[1]) in tickers}
         if suspects:
             await trio.sleep(settings.probe_patience_s)
             _convict(continuity, suspects)
@@ -183,22 +186,45 @@ async def _verify(continuity: Continuity, questions: Comparing, key: StreamKey) 
 
 
 @attrs.frozen
+class _Price:
+    """What REST said was the price of the last trade."""
+
+    asked_s: float
+    last: Decimal
+
+
+@attrs.frozen
 class _Suspect:
     key: StreamKey
-    event: MarketEvent
+    event: MarketEvent | None
     why: str
 
 
 def _suspect(
-    continuity: Continuity, key: StreamKey, event: MarketEvent, tickers: Mapping[str, TickerUpdate]
+    continuity: Continuity,
+    key: StreamKey,
+    event: MarketEvent | None,
+    tickers: Mapping[str, TickerUpdate],
+    before: Mapping[str, _Price],
 ) -> Sequence[_Suspect]:
     ticker = tickers.get(str(key[1]))
     if ticker is None or not continuity.shows(key, event):
         return ()
-    if continuity.trigger(key) == "trades" and ticker.last == getattr(event, "last", None):
-        return ()  # between trades, such a ticker does not follow bid and ask
-    why = contradicts(ticker, event)
+    if event is None:
+        why = _missed(continuity, key, before.get(str(key[1])), ticker)
+    elif continuity.trigger(key) == "trades" and ticker.last == getattr(event, "last", None):
+        why = None  # between trades, such a ticker does not follow bid and ask
+    else:
+        why = contradicts(ticker, event)
     return () if why is None else (_Suspect(key, event, why),)
+
+
+def _missed(continuity: Continuity, key: StreamKey, before: _Price | None, now: TickerUpdate) -> str | None:
+    """Return how the price has changed since a stream is live that has not told a trade yet; None: it has not."""
+    live_s = continuity.publisher.freshness.live_since(key)
+    if before is None or live_s is None or before.asked_s < live_s or before.last == now.last:
+        return None
+    return f"last trade at {before.last} a while ago, at {now.last} now"
 
 
 def _convict(continuity: Continuity, suspects: Sequence[_Suspect]) -> None:

@@ -21,6 +21,7 @@ from kraken_engine.control.venue_mode import VenueModes, rules_of
 from kraken_engine.control.verification import Verification
 from kraken_engine.feed.publisher import Publisher
 from kraken_engine.feed.sources import Sources
+from kraken_engine.model import Integrity
 from kraken_engine.monitor.kpis import Kpis
 from kraken_engine.normalise.events import Event, InstrumentUpdate, MarketEvent, ModeChanged, VenueStatus
 from kraken_engine.runtime import Clock
@@ -160,8 +161,10 @@ class Continuity:
         subscription = self._wanted.get(key)
         return None if subscription is None else subscription.trigger
 
-    def quiet_streams(self, *, longer_than_s: float) -> dict[StreamKey, MarketEvent]:
+    def quiet_streams(self, *, longer_than_s: float) -> dict[StreamKey, MarketEvent | None]:
         """Return what the lines show of streams that are live and have said nothing for so long.
+
+        That is None for a stream of trades of which none has come in this life.
 
         None at all while something is lost, or the venue is away: REST has better to do then, or nothing to say. Nor
         those of which the state of the venue, or of their market, lets nothing be expected: they are silent by
@@ -169,14 +172,19 @@ class Continuity:
         """
         if not self.is_calm():
             return {}
-        now, quiet = self.clock.now(), dict[StreamKey, MarketEvent]()
+        now, quiet = self.clock.now(), dict[StreamKey, MarketEvent | None]()
         for key in self._wanted:
-            latest = self.publisher.latest(key)
-            if not self.modes.expects(str(key[0]), str(key[1])):
+            live_s, shown = self.publisher.freshness.live_since(key), self.shown(key)
+            if live_s is None or not self.sources.is_well(key) or not self.modes.expects(str(key[0]), str(key[1])):
                 continue
-            if latest is not None and self.sources.is_well(key) and now - latest.received_s >= longer_than_s:
-                quiet[key] = latest
+            if now - (live_s if shown is None else shown.received_s) >= longer_than_s:
+                quiet[key] = shown
         return quiet
+
+    def shown(self, key: StreamKey) -> MarketEvent | None:
+        """Return what was shown last of a stream in this life."""
+        latest = self.publisher.latest(key)
+        return None if latest is None or latest.integrity is Integrity.RESYNCING else latest
 
     def is_calm(self) -> bool:
         """Return whether REST has nothing better to do: nothing is lost but what it refuses, and the venue is there."""
@@ -195,10 +203,10 @@ class Continuity:
             and self.modes.expects(str(key[0]), str(key[1]))
         ]
 
-    def shows(self, key: StreamKey, event: MarketEvent) -> bool:
+    def shows(self, key: StreamKey, event: MarketEvent | None) -> bool:
         """Return whether ``event`` is still what the lines show of ``key``, as current."""
         well = self.sources.is_well(key) and not self.sources.is_diverted(key)
-        return well and self.publisher.latest(key) is event
+        return well and self.shown(key) is event
 
     # -- the watchdog
 
