@@ -118,8 +118,7 @@ async def test_followers_of_a_closed_account_get_what_is_on_record_and_the_end(
     got: list[int] = []
 
     async def follow() -> None:
-        async for delivered in FillStream(kept, "bot", None):
-            got.append(delivered.number)
+        got.extend([delivered.number async for delivered in FillStream(kept, "bot", None)])
         got.append(-1)
 
     nursery.start_soon(follow)
