@@ -37,6 +37,14 @@ def late(runtime: Runtime) -> Runtime:
     return attrs.evolve(runtime, clock=WrongClock(3600.0))
 
 
+def a_little_late(runtime: Runtime) -> Runtime:
+    return attrs.evolve(runtime, clock=WrongClock(1800.0))
+
+
+def right(runtime: Runtime) -> Runtime:
+    return attrs.evolve(runtime, clock=WrongClock(0.0))
+
+
 def ahead(runtime: Runtime) -> Runtime:
     return attrs.evolve(runtime, clock=WrongClock(-86_400.0))
 
@@ -86,11 +94,45 @@ async def test_the_date_of_any_answer_says_the_venues_time(autojump_clock: MockC
     """Also that of a refusal: the next nonce is above it, and nobody has to ask."""
     venue = TinyVenue()
     venue.script["GetApiKeyInfo"] = [Http(200, b'{"error":["EAPI:Invalid nonce"]}', date(NOW_S))]
-    async with rest_of(venue, change=late) as rest:
+    async with rest_of(venue, change=a_little_late) as rest:
         await rest.private.api_key_info()
         assert rest.public.venue_clock.now_ns(now=trio.current_time()) == pytest.approx((NOW_S + 0.5) * 1e9, abs=1e9)
     assert "Time" not in venue.names()
     assert venue.nonces()[-1] > NOW_S * 10**9
+
+
+async def test_a_date_that_is_far_off_moves_no_nonce_unless_the_venue_itself_says_so(autojump_clock: MockClock) -> None:
+    """The date is of whoever answered, the edge for one: a nonce from another century would shut the key for good."""
+    venue = TinyVenue()
+    lies = date(NOW_S + 60 * 365 * 86_400)
+    venue.script["GetApiKeyInfo"] = [Http(200, b'{"error":["EAPI:Invalid nonce"]}', lies)]
+    async with rest_of(venue, change=right) as rest:
+        await rest.private.api_key_info()
+    assert venue.names() == ["GetApiKeyInfo", "Time", "GetApiKeyInfo"]
+    assert NOW_S * 10**9 < venue.nonces()[-1] < (NOW_S + 3600) * 10**9
+
+
+async def test_a_date_nobody_vouches_for_moves_no_nonce(autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    venue.script["SystemStatus"] = [Http(200, b'{"error":[],"result":{"status":"online"}}', date(NOW_S + 2 * 10**9))]
+    venue.script["Time"] = [Hang()]
+    async with rest_of(venue, change=right) as rest:
+        await rest.public.system_status()
+        await rest.private.api_key_info()
+    assert NOW_S * 10**9 < venue.nonces()[-1] < (NOW_S + 3600) * 10**9
+
+
+@pytest.mark.parametrize("years", [-56, 60])
+async def test_nonces_follow_the_wall_clock_whatever_date_an_edge_has(years: int, autojump_clock: MockClock) -> None:
+    venue = TinyVenue()
+    said = date(NOW_S + years * 365 * 86_400)
+    venue.script["SystemStatus"] = [Http(200, b'{"error":[],"result":{"status":"online"}}', said)]
+    async with rest_of(venue, change=right) as rest:
+        await rest.public.system_status()
+        for _ in range(2):
+            await rest.private.api_key_info()
+    assert venue.names() == ["SystemStatus", "Time", "GetApiKeyInfo", "GetApiKeyInfo"], "asked once, to be sure"
+    assert all((NOW_S - 1) * 10**9 < nonce < (NOW_S + 3600) * 10**9 for nonce in venue.nonces())
 
 
 async def test_nonces_that_do_not_follow_a_clock_are_told_of_once(autojump_clock: MockClock) -> None:

@@ -134,15 +134,15 @@ class SignedSender:
     """Asks the venue for its time, which ``venue_clock`` then knows."""
     not_followed: Callable[[ClockStepped], None]
     """Told of a wall clock so far ahead that nonces do not go along; must not wait."""
-    _told: bool = attrs.field(default=False, init=False)
-    """Whether the nonces know the venue's time."""
+    _compared: bool = attrs.field(default=False, init=False)
+    """Whether the wall clock was compared with the venue's: one that is wrong from the beginning has no steps."""
     _refused: bool = attrs.field(default=False, init=False)
     """Whether the last nonce was, and the next one has to go above the venue's time."""
 
     async def send(self, what: Operation, fields: Mapping[str, str], *, timeout_s: float) -> Reply:
         """Draw a nonce, and send one call; see :class:`Sender`."""
         ends_s = self.clock.now() + timeout_s
-        if self._refused:
+        if self._refused or self._doubts_the_wall_clock():
             await self._go_above_the_venues_time()
         nonce = await self._nonce(what, timeout_s)
         request = signed_request(what.path, fields, nonce=nonce, key=self.key)
@@ -163,21 +163,40 @@ class SignedSender:
             return False
         now = self.clock.now()
         self._refused = reset
-        return reset and self.nonces.refused(now=now, venue_ns=self.venue_clock.latest_ns(now=now) or 0)
+        return reset and self.nonces.refused(now=now, venue_ns=self._credible_ns(now) or 0)
 
     async def _go_above_the_venues_time(self) -> None:
         """Ask for it, unless it was said lately; without it the next nonce is merely higher than the last."""
         self._refused = False
-        if self.venue_clock.age_s(now=self.clock.now()) < _TIME_KEEPS_S:
+        now = self.clock.now()
+        if self.venue_clock.age_s(now=now) < _TIME_KEEPS_S and self._credible_ns(now) is not None:
             return
-        with trio.move_on_after(_PATIENCE_FOR_TIME_S):
-            with contextlib.suppress(EngineError):
-                await self.ask_time()
+        self._compared = True
+        with trio.move_on_after(_PATIENCE_FOR_TIME_S), contextlib.suppress(EngineError):
+            await self.ask_time()
             now = self.clock.now()
             venue_ns = self.venue_clock.latest_ns(now=now)
             if venue_ns is not None:
                 self.nonces.told(venue_ns, now=now)
                 self.nonces.reset_above(venue_ns)
+
+    def _doubts_the_wall_clock(self) -> bool:
+        """Return, once, whether the wall clock is far from what is known of the venue's."""
+        now = self.clock.now()
+        if self._compared or self.venue_clock.now_ns(now=now) is None:
+            return False
+        self._compared = True
+        return self._credible_ns(now) is None
+
+    def _credible_ns(self, now: float) -> int | None:
+        """Return the venue's time unless it is far from the wall clock's: then the venue itself has to say so.
+
+        It may be the date of an edge whose clock is wrong, and there is no way back from a nonce of another year.
+        """
+        venue_ns = self.venue_clock.latest_ns(now=now)
+        if venue_ns is None or abs(venue_ns - self.clock.wall_ns()) > self.nonces.settings.max_step_s * 1e9:
+            return None
+        return venue_ns
 
     async def _nonce(self, what: Operation, timeout_s: float) -> int:  # noqa: ASYNC109 - it needs words of its own
         with trio.move_on_after(timeout_s):
@@ -185,11 +204,6 @@ class SignedSender:
         raise NotSent(what.name, f"the mark of its nonces was not saved within {timeout_s:g} s, so nothing is signed")
 
     async def _drawn(self, what: Operation) -> int:
-        now = self.clock.now()
-        venue_ns = self.venue_clock.now_ns(now=now)
-        if not self._told and venue_ns is not None:  # a clock that was wrong from the beginning has no steps
-            self._told = True
-            self.nonces.told(venue_ns, now=now)
         while True:
             drawn = self.nonces.next(self.clock.wall_ns(), now=self.clock.now(), urgent=what.urgency <= Urgency.CANCEL)
             step, self.nonces.clock_step = self.nonces.clock_step, None
