@@ -19,6 +19,7 @@ from kraken_engine.feed.current import CandleRun, CurrentValues
 from kraken_engine.feed.demand import Demand
 from kraken_engine.feed.feed import Feed
 from kraken_engine.feed.publisher import Publisher
+from kraken_engine.feed.topics import Ticker
 from kraken_engine.model import Integrity, Source
 from kraken_engine.normalise.book_view import BookUpdate, BookView
 from kraken_engine.normalise.events import Candle, Live, TickerUpdate
@@ -137,6 +138,17 @@ async def test_a_stale_stream_is_not_believed(make: Callable[..., Made], autojum
     publisher.lose(("ticker", BTC), "the line went down", now=trio.current_time())
     reading = await feed.get_ticker(BTC)
     assert (reading.value.bid, reading.source) == (Decimal(1), Source.REST)
+
+
+async def test_what_a_closed_market_showed_last_is_not_current(
+    make: Callable[..., Made], autojump_clock: object
+) -> None:
+    feed, publisher, _ = make()
+    publisher.publish(("ticker", BTC), ticker(7, trio.current_time()))
+    publisher.close()
+    assert (await feed.get_ticker(BTC)).source is Source.REST
+    with pytest.raises(Stale, match="the market is closed"):
+        feed.latest(Ticker(BTC))
 
 
 async def test_an_answer_is_used_again_while_it_is_young_enough_for_the_caller(

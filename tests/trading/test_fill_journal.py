@@ -126,10 +126,24 @@ async def test_followers_of_a_closed_account_get_what_is_on_record_and_the_end(
     kept.add(fill(1))
     await kept.settle()
     kept.close()
+    await trio.testing.wait_all_tasks_blocked()
+    assert got == [1, -1]
     with trio.fail_after(1):
-        await trio.testing.wait_all_tasks_blocked()
-        assert got == [1, -1]
         assert [each.number async for each in FillStream(kept, "late", 0)] == [1]
+
+
+async def test_a_follower_that_waits_for_nothing_more_is_woken_by_the_end(
+    autojump_clock: object, nursery: trio.Nursery
+) -> None:
+    kept = journal()
+    nursery.start_soon(_close_after_a_while, kept)
+    with trio.fail_after(10):
+        assert [each.number async for each in FillStream(kept, "bot", None)] == []
+
+
+async def _close_after_a_while(kept: FillJournal) -> None:
+    await trio.sleep(1)
+    kept.close()
 
 
 async def test_a_store_that_is_closed_with_its_account_ends_the_stream_and_one_that_fails_does_not(
