@@ -383,6 +383,17 @@ def test_a_refusal_while_the_backup_speaks_does_not_hide_its_values() -> None:
     assert [type(event) for key, event in desk.told if key == ("health",)] == [Refused]
 
 
+def test_a_stream_that_nobody_reads_any_more_ends_on_the_backup_without_a_word() -> None:
+    """Who listens to the health of all streams is not told that one is stale."""
+    desk = diverted(TICKER, ticker(1.0), ticker(7.0, source=REST))
+    desk.sources.dismiss(TICKER, "nobody reads it", now=8.0)
+    assert desk.take(TICKER) == []
+    assert not desk.rest(TICKER, ticker(9.0, source=REST), asked=8.5, at=9.0)
+    assert not desk.publisher.freshness.is_live(TICKER)
+    desk.sources.publish(TICKER, ticker(20.0))
+    assert desk.take(TICKER) == [SourceChanged, Gap, Live, ticker(20.0)]
+
+
 def test_the_venues_state_is_told_to_readers_when_it_changes_and_to_whom_it_steers_whenever_it_is_heard() -> None:
     """What the last one said, a line or REST, is not always what this one said last."""
     heard: list[Event] = []
@@ -515,6 +526,9 @@ class SourcesMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(keys))
     def the_backup_is_dismissed(self, key: StreamKey) -> None:
+        """Whoever reads the stream later begins anew."""
+        if self.desk.sources.is_diverted(key):
+            self.desk.take(key)
         self.desk.sources.dismiss(key, "nobody reads it", now=self.desk.now_s)
 
     def values(self, key: StreamKey, source: Source) -> list[MarketEvent]:

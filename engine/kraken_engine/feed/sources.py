@@ -257,10 +257,8 @@ class Sources:
             diverted.returning = diverted.returning or why
             self._try_return(key, diverted)
         else:
-            self._on_call[key] = self._from_backup[key] = why
-            self._lines.lose(key, why, now=now)
-            self._lines.copy(key, self._publisher.freshness)
-            self._end(key)
+            self._on_call[key] = why
+            self._leave_to_lines(key, why, now)
         self._settle(key)
 
     def restore(self, key: StreamKey, why: str) -> bool:
@@ -274,10 +272,11 @@ class Sources:
         return key not in self._diverted
 
     def dismiss(self, key: StreamKey, why: str, *, now: float) -> None:
-        """Expect nothing of ``key`` from the backup any more: nobody reads it."""
-        if key in self._diverted:
-            self.give_up(key, why, now=now)
+        """Expect nothing of ``key`` from the backup any more: nobody reads it, so there is nobody to tell."""
         self._on_call.pop(key, None)
+        if key in self._diverted:
+            self._leave_to_lines(key, why, now)
+            self._settle(key)
 
     def is_called(self, key: StreamKey) -> bool:
         """Return whether values of ``key`` are expected from the backup."""
@@ -373,6 +372,13 @@ class Sources:
             self._tell(key, event)
         if not self._publisher.freshness.is_live(key):
             self._publisher.publish(key, Live(at_s=now, channel=str(key[0]), symbol=str(key[1])))
+
+    def _leave_to_lines(self, key: StreamKey, why: str, now: float) -> None:
+        """Nobody has anything current; whoever has it next begins with :class:`SourceChanged` if that is a line."""
+        self._from_backup[key] = why
+        self._lines.lose(key, why, now=now)
+        self._lines.copy(key, self._publisher.freshness)
+        self._end(key)
 
     def _end(self, key: StreamKey) -> None:
         del self._diverted[key]
