@@ -181,6 +181,29 @@ def test_current_values_come_from_rest_while_the_line_is_lost_and_many_share_one
     with_backup(play)
 
 
+def test_many_who_want_values_that_rest_does_not_bring_wait_for_one_question_together() -> None:
+    async def play(scene: Scene) -> None:
+        scene.cut()
+        scene.world.network.set_dialing(scene.world.rest_address, Dialing.HANG)
+        scene.world.network.reset(scene.world.rest_address)
+        await trio.sleep(1)
+        begin, waited = trio.current_time(), list[float]()
+
+        async def ask() -> None:
+            with pytest.raises(Stale, match="REST: "):
+                await scene.account.get_balances(max_age_s=0.0)
+            waited.append(trio.current_time() - begin)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(ask)
+        assert len(waited) == 5
+        assert max(waited) - min(waited) < 0.1
+        assert max(waited) > 1.0
+
+    with_backup(play)
+
+
 def test_without_either_source_there_is_no_value_but_for_those_who_ask_for_an_old_one() -> None:
     async def play(scene: Scene) -> None:
         known = dict(scene.account.holdings())

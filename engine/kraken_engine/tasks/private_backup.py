@@ -10,8 +10,9 @@ probes are for the token.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import attrs
 import trio
@@ -25,7 +26,7 @@ from kraken_engine.normalise.events import AccountEvent, Event, SourceChanged
 from kraken_engine.rest.operations import Group
 from kraken_engine.rest.private import PrivateRest
 from kraken_engine.runtime import Clock
-from kraken_engine.state.account_backup import AccountBackup
+from kraken_engine.state.account_backup import AccountBackup, Listed
 from kraken_engine.state.account_sync import AccountSync
 from kraken_engine.tasks.continuity import Signal
 
@@ -65,6 +66,10 @@ class PrivateBackup:
     _refused: str = attrs.field(default="", init=False)
     """What the venue said of the key."""
     _asking: dict[str, trio.Lock] = attrs.field(init=False)
+    _failed: dict[str, tuple[float, EngineError]] = attrs.field(
+        factory=dict[str, "tuple[float, EngineError]"], init=False
+    )
+    """When the last question was sent that brought nothing, and why it did not."""
 
     def __attrs_post_init__(self) -> None:
         account = self.sync.account
@@ -147,28 +152,49 @@ class PrivateBackup:
     async def ask_balances(self, *, younger_than_s: float = 0.0) -> None:
         """Ask for balances, unless an answer of at most this age is here by the time it is our turn.
 
+        What becomes of a question is shared by all who came before it was sent: they could get nothing newer.
+
         Raises:
             EngineError: REST did not answer.
         """
-        async with self._asking["balances"]:
-            known = self.store.balances
-            if known is not None and self.clock.now() - known.received_s < younger_than_s:
-                return
-            with self._knocking("BalanceEx"):
-                asked_s = self.clock.now()
-                answer = await self.rest.balance_ex(group=Group.BACKUP)
-                self.store.take_balances(answer, asked_s=asked_s, received_s=self.clock.now())
+        await self._ask("balances", lambda: self.store.balances, self._ask_balances, younger_than_s)
 
     async def ask_orders(self, *, younger_than_s: float = 0.0) -> None:
         """Ask for open orders, as :meth:`ask_balances` does for balances."""
-        async with self._asking["orders"]:
-            known = self.store.orders
-            if known is not None and self.clock.now() - known.received_s < younger_than_s:
+        await self._ask("orders", lambda: self.store.orders, self._ask_orders, younger_than_s)
+
+    async def _ask(
+        self,
+        what: str,
+        known: Callable[[], Listed[Any] | None],
+        ask: Callable[[float], Awaitable[None]],
+        younger_than_s: float,
+    ) -> None:
+        came_s = self.clock.now()
+        async with self._asking[what]:
+            answer, failure = known(), self._failed.get(what)
+            if answer is not None and (
+                answer.asked_s >= came_s or self.clock.now() - answer.received_s < younger_than_s
+            ):
                 return
-            with self._knocking("OpenOrders"):
-                asked_s = self.clock.now()
-                answer = await self.rest.open_orders(group=Group.BACKUP)
-                self.store.take_orders(answer, asked_s=asked_s, received_s=self.clock.now())
+            if failure is not None and failure[0] >= came_s:
+                raise failure[1]
+            asked_s = self.clock.now()
+            try:
+                await ask(asked_s)
+            except EngineError as error:
+                self._failed[what] = asked_s, error
+                raise
+
+    async def _ask_balances(self, asked_s: float) -> None:
+        with self._knocking("BalanceEx"):
+            answer = await self.rest.balance_ex(group=Group.BACKUP)
+            self.store.take_balances(answer, asked_s=asked_s, received_s=self.clock.now())
+
+    async def _ask_orders(self, asked_s: float) -> None:
+        with self._knocking("OpenOrders"):
+            answer = await self.rest.open_orders(group=Group.BACKUP)
+            self.store.take_orders(answer, asked_s=asked_s, received_s=self.clock.now())
 
     @contextmanager
     def _knocking(self, operation: str) -> Generator[None]:
