@@ -115,7 +115,7 @@ async def test_readers_are_told_when_the_disk_begins_to_fail_and_when_it_ends(di
 
 async def test_what_is_wrong_with_the_disk_ends_the_start_in_its_own_words(disk: SimDisk, tmp_path: Path) -> None:
     disk.fault = DiskFault.READ_ONLY
-    with pytest.raises(StoreError, match=f"{STATE}/store.db: cannot open: EROFS"):
+    with pytest.raises(StoreError, match=f"{STATE}/store.db: cannot open: /var: EROFS"):
         async with open_engine(config(), runtime=world(disk)):
             pass
 
