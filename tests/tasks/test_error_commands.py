@@ -253,3 +253,30 @@ def test_log_and_continue_an_unknown_refusal_is_told_counted_and_survived() -> N
         assert account.may_trade
 
     with_account(scenario)
+
+
+def test_whatever_words_a_subscription_is_refused_with_are_told_and_cost_that_subscription_alone() -> None:
+    """The whole table once more, over a WebSocket: the line lives, other streams go on, and nothing is unknown."""
+
+    async def scenario(world: World, market: Market, account: Account) -> None:
+        first, second = world.exchange.symbols[:2]
+        told: list[str] = []
+        stop = market.publisher.observe(
+            lambda _, event: told.append(event.error) if isinstance(event, Refused) else None
+        )
+        connections = [line.connections for line in market.statistics().lines]
+        for words in VENUE_ERRORS:
+            world.exchange.faults.refuse_subscriptions(now=trio.current_time(), symbol=second, error=words)
+            async with market.feed.subscribe(Ticker(second)):
+                await trio.sleep(2)
+            await trio.sleep(8)
+            assert set(told) == {words}
+            told.clear()
+            assert market.feed.latest(Ticker(first)).value.bid > 0
+            assert account.may_trade
+        stop()
+        assert [line.connections for line in market.statistics().lines] == connections
+        assert market.statistics().unknown_errors == {}
+        assert count(market, ErrorKind.OTHER) >= len(VENUE_ERRORS) - 10
+
+    with_account(scenario)
