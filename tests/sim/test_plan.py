@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kraken_engine.errors import DecodeError, UsageError
-from kraken_engine.sim.plan import MOST_FAULTS, Catalogue, Choice, Fault, FaultKind, Number, Plan, draw_plan
+from kraken_engine.sim.plan import MOST_FAULTS, Burst, Catalogue, Choice, Fault, FaultKind, Number, Plan, draw_plan
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 seconds = st.floats(0, 1e6)
@@ -126,6 +126,22 @@ def test_the_rate_and_the_weights_hold_on_average() -> None:
     both = [draw_plan(seed, 6000, CATALOGUE.only(["reset_peer", "latency"]), faults_per_min=6) for seed in range(9)]
     drawn = [fault.kind for plan in both if len({fault.kind for fault in plan.faults}) == 2 for fault in plan.faults]
     assert drawn.count("reset_peer") / drawn.count("latency") == pytest.approx(5, rel=0.2)
+
+
+def test_a_burst_is_the_same_again_at_the_same_target_and_moves_nothing_else() -> None:
+    burst = Burst(share=0.5, count=Number(2, 4, whole=True), every_s=Number(1, 3))
+    kinds = [attrs.evolve(kind, burst=burst if kind.name == "close" else None) for kind in CATALOGUE.kinds]
+    longest = 0
+    for seed in range(20):
+        alone = draw_plan(seed, 600, CATALOGUE, faults_per_min=6).faults
+        bursting = draw_plan(seed, 600, Catalogue(kinds), faults_per_min=6).faults
+        assert [fault for fault in bursting if fault in alone] == list(alone)
+        assert [fault.at_s for fault in bursting] == sorted(fault.at_s for fault in bursting)
+        closes = {(fault.target, str(fault.params)) for fault in alone if fault.kind == "close"}
+        followers = [fault for fault in bursting if fault not in alone]
+        assert all((fault.target, str(fault.params)) in closes and fault.at_s < 600 for fault in followers)
+        longest = max(longest, len(followers))
+    assert longest > 4
 
 
 def test_no_kinds_or_no_rate_is_a_plan_without_faults() -> None:

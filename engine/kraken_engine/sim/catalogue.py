@@ -8,7 +8,7 @@ happens once.
 
 from __future__ import annotations
 
-from kraken_engine.sim.plan import Catalogue, Choice, FaultKind, Number
+from kraken_engine.sim.plan import Burst, Catalogue, Choice, FaultKind, Number
 
 __all__ = ["CATALOGUE"]
 
@@ -131,6 +131,7 @@ _VENUE = (
                 ("", "{", "[]", "null", '{"channel":"book"}', "CloudFlare WebSocket proxy restarting", "[" * 5000)
             )
         },
+        burst=Burst(share=0.1, count=Number(2, 4, whole=True), every_s=Number(0.1, 4)),
     ),
     FaultKind(
         name="unknown_message",
@@ -164,7 +165,13 @@ _VENUE = (
     FaultKind(name="duplicate_update", number=39, place="venue", aims_at="symbol", command="duplicate_update"),
     FaultKind(name="reorder_updates", number=40, place="venue", aims_at="symbol", command="reorder_updates"),
     FaultKind(
-        name="corrupt_checksum", number=41, weight=2, place="venue", aims_at="symbol", command="corrupt_checksum"
+        name="corrupt_checksum",
+        number=41,
+        weight=2,
+        place="venue",
+        aims_at="symbol",
+        command="corrupt_checksum",
+        burst=Burst(share=0.05, count=Number(6, 12, whole=True), every_s=Number(0.5, 4)),
     ),
     FaultKind(name="falsify_level", number=42, place="venue", aims_at="symbol", command="falsify_level"),
     FaultKind(

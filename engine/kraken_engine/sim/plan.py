@@ -18,7 +18,19 @@ import msgspec
 from kraken_engine.errors import DecodeError, UsageError
 from kraken_engine.runtime import Rng, seeded_rng
 
-__all__ = ["Apply", "Catalogue", "Choice", "Fault", "FaultKind", "Number", "Parameter", "Plan", "Value", "draw_plan"]
+__all__ = [
+    "Apply",
+    "Burst",
+    "Catalogue",
+    "Choice",
+    "Fault",
+    "FaultKind",
+    "Number",
+    "Parameter",
+    "Plan",
+    "Value",
+    "draw_plan",
+]
 
 Value = str | int | float | bool
 """What a parameter of a fault may be."""
@@ -115,6 +127,18 @@ Parameter = Number | Choice
 
 
 @attrs.frozen(kw_only=True)
+class Burst:
+    """What does not come alone now and then: some answers are given only to what happens again and again."""
+
+    share: float
+    """Of the faults of its kind, so many begin a burst."""
+    count: Number
+    """How many more of the same follow, ..."""
+    every_s: Number
+    """... and how far apart."""
+
+
+@attrs.frozen(kw_only=True)
 class FaultKind:
     """A kind of fault."""
 
@@ -130,6 +154,8 @@ class FaultKind:
     weight: float = 1.0
     """How often it is drawn, compared with the others."""
     parameters: Mapping[str, Parameter] = attrs.field(factory=dict[str, Parameter])
+    burst: Burst | None = None
+    """None: each of its faults is drawn for itself."""
     apply: Apply | None = None
     """What it does to a world; None until somebody binds it."""
 
@@ -228,7 +254,23 @@ def draw_plan(seed: object, horizon_s: float, catalogue: Catalogue, *, faults_pe
             break
         (kind,) = rng.choices(kinds, weights)
         faults.append(kind.draw(rng, at_s=round(at_s, 3)))
-    return Plan(seed=str(seed), horizon_s=horizon_s, faults=tuple(faults))
+    faults += _followers(faults, catalogue, seeded_rng(f"bursts:{seed}"), horizon_s)
+    return Plan(seed=str(seed), horizon_s=horizon_s, faults=_in_order(faults))
+
+
+def _followers(faults: Sequence[Fault], catalogue: Catalogue, rng: Rng, horizon_s: float) -> list[Fault]:
+    """Return what follows those of ``faults`` that begin a burst: the same again, at the same target."""
+    followers: list[Fault] = []
+    for first in faults:
+        burst = catalogue.kind(first.kind).burst
+        if burst is None or rng.random() >= burst.share:
+            continue
+        at_s = first.at_s
+        for _ in range(int(burst.count.draw(rng))):
+            at_s = round(at_s + float(burst.every_s.draw(rng)), 3)
+            if at_s < horizon_s:
+                followers.append(attrs.evolve(first, at_s=at_s))
+    return followers
 
 
 def _in_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:

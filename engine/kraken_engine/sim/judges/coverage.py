@@ -6,7 +6,6 @@ Each is recognised from outside: by events, by the engine's public statistics, b
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Final
 
 import attrs
@@ -15,7 +14,7 @@ import trio
 from kraken_engine.errors import Stale
 from kraken_engine.model import VenueMode
 from kraken_engine.normalise.book_view import BookUpdate
-from kraken_engine.normalise.events import Event, Gap, Lagged, LineDown, Live, Refused, TradeGap, VenueStatus
+from kraken_engine.normalise.events import Event, Gap, Lagged, LineDown, Live, Refused, Resync, TradeGap, VenueStatus
 from kraken_engine.sim.judges.coverage_of_lines import SOMETIMES_OF_LINES, LineCoverage
 from kraken_engine.sim.trace import Fact
 from kraken_engine.sim.world import World
@@ -63,9 +62,7 @@ SOMETIMES: Final = (
     *SOMETIMES_OF_LINES,
 )
 
-_STORM = 4
 _STORM_S = 60.0
-_SPACED_S = 1.0
 _SNAPSHOT_TIMEOUT_S = 10.0
 
 
@@ -74,7 +71,8 @@ class Coverage:
     """Recognises the situations of :data:`SOMETIMES` in one run."""
 
     world: World
-    _gaps: dict[str, deque[float]] = attrs.field(factory=dict[str, deque[float]], init=False)
+    _alarms: dict[str, float] = attrs.field(factory=dict[str, float], init=False)
+    """When a book was last asked for anew with an alarm, by symbol."""
     _depths: dict[StreamKey, int] = attrs.field(factory=dict[StreamKey, int], init=False)
     _quiet: dict[StreamKey, None] = attrs.field(factory=dict[StreamKey, None], init=False)
     """Streams called stale because their line went quiet, and the line is still there."""
@@ -112,6 +110,8 @@ class Coverage:
             case Live() if key in self._quiet:
                 del self._quiet[key]
                 self.reach("a quiet line recovered without a reconnect")
+            case Resync():
+                self._resync(event)
             case TradeGap():
                 self.reach("trades were announced as missing")
             case Refused(final=False):
@@ -179,10 +179,14 @@ class Coverage:
         if "checksum" not in gap.reason or key[0] != "book":
             return
         self.reach("a wrong checksum was healed")
-        recent = self._gaps.setdefault(gap.symbol, deque(maxlen=_STORM))
-        recent.append(gap.at_s)
-        if len(recent) == _STORM and gap.at_s - recent[0] < _STORM_S and gap.end_s - gap.start_s > _SPACED_S:
+
+    def _resync(self, event: Resync) -> None:
+        """Two of one book that are both told with an alarm: there were enough before, and the latter had to wait."""
+        before = self._alarms.get(event.symbol, -math.inf)
+        if event.alarm and event.at_s - before < _STORM_S:
             self.reach("resyncs of one book were spaced out")
+        if event.alarm:
+            self._alarms[event.symbol] = event.at_s
 
     def _line_down(self, event: LineDown) -> None:
         self._quiet.clear()
