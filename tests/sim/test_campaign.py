@@ -22,6 +22,7 @@ from kraken_engine.errors import UsageError
 from kraken_engine.sim.campaign import Campaign, Failure, run_campaign, shrink_report
 from kraken_engine.sim.hooks import FAULTS
 from kraken_engine.sim.judges.coverage import SOMETIMES
+from kraken_engine.sim.judges.streams import StreamJudge
 from kraken_engine.sim.plan import Fault, FaultKind, Number, Plan
 from kraken_engine.sim.runner import Options, plan_for, simulate
 from kraken_engine.sim.scenario import REFUSED_S
@@ -195,6 +196,15 @@ def test_a_failure_is_told_with_its_commit_its_last_events_and_a_command_for_its
     assert report.violation is not None
     assert again["violations"][0]["what"] == report.violation.what
     assert again["trace_hashes"] == {plan.seed: report.digest}
+
+
+def test_an_exception_that_ends_a_run_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StreamJudge, "check", lambda _: 1 / 0)
+    report = simulate("1", Plan(seed="1", horizon_s=1), ONE_LINE)
+    assert report.violation is not None
+    assert report.violation.invariant == "X-0"
+    assert "ZeroDivisionError" in report.violation.what
+    assert report.tail
 
 
 def test_a_clock_that_shows_in_what_is_published_is_found_again_when_it_is_replayed(

@@ -139,7 +139,8 @@ def simulate(seed: object, plan: Plan | None = None, options: Options | None = N
     except UsageError:
         raise
     except (SimulationError, EngineError, Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - all of them count
-        verdict.on_violation(lambda: None)  # there is no run left to end
+        verdict.note = lambda _: None  # there is no run left to note it in ...
+        verdict.on_violation(lambda: None)  # ... or to end
         verdict.fail(*_named(error))
     world, scenario = found["world"], found["scenario"]
     return Report(
