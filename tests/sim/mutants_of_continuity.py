@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from kraken_engine.control.failover import Feeder, Watchdog
 from kraken_engine.control.venue_mode import VenueModes
 from kraken_engine.errors import Stale
 from kraken_engine.feed.publisher import Publisher
-from kraken_engine.normalise.events import Event, MarketEvent, SourceChanged
+from kraken_engine.normalise.events import Event, MarketEvent, SourceChanged, VenueStatus
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.store import checkpoint
 from kraken_engine.store.checkpoint import CheckpointFiles, Loaded
@@ -48,6 +49,27 @@ def source_told_after_the_value(patch: pytest.MonkeyPatch) -> None:
             publish(self, key, late.pop(key))
 
     patch.setattr(Publisher, "publish", wrong)
+
+
+def hold_not_doubled(patch: pytest.MonkeyPatch) -> None:
+    """A return that did not last is no reason to wait longer with the next one."""
+    go_over = Watchdog._go_over
+
+    def wrong(self: Watchdog, watch: Any, now: float) -> None:
+        go_over(self, watch, now)
+        watch.hold_s = self.settings.hold_s
+
+    patch.setattr(Watchdog, "_go_over", wrong)
+
+
+def mode_not_resumed(patch: pytest.MonkeyPatch) -> None:
+    """A venue that was away once counts as away for ever."""
+    status = VenueModes.status
+
+    def wrong(self: VenueModes, new: VenueStatus) -> bool:
+        return self.away is None and status(self, new)
+
+    patch.setattr(VenueModes, "status", wrong)
 
 
 def away_not_minded(patch: pytest.MonkeyPatch) -> None:
@@ -87,6 +109,8 @@ MUTANTS_OF_CONTINUITY: dict[str, Mutant] = {
         restored_shown_as_live,
         return_before_the_hold,
         source_told_after_the_value,
+        hold_not_doubled,
+        mode_not_resumed,
         away_not_minded,
         damaged_checkpoint_accepted,
         checkpoint_before_the_last_used,

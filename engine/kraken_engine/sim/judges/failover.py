@@ -47,6 +47,9 @@ REST_WELL_S = 20.0
 """How long nothing may have been wrong with REST for it to be expected to answer."""
 BACKUP_LOST_S = 12.0
 
+HOLD_S, WINDOW_S, LONGEST_HOLD_S = 30.0, 600.0, 600.0
+"""A return that does not last for the window doubles the hold of the next one, up to the longest."""
+
 _HELD = "the primary has been well for"
 
 
@@ -60,6 +63,10 @@ class _Stream:
     backup_s: float = -math.inf
     """When a value of REST was shown."""
     gap: TradeGap | None = None
+    hold_s: float = HOLD_S
+    """How long the lines have to be well before they have the word again."""
+    returned_s: float = -math.inf
+    """When they last had it again after a hold."""
 
 
 @attrs.define(kw_only=True)
@@ -122,6 +129,8 @@ class FailoverJudge:
         elif isinstance(event, VenueStatus):
             self._venue(event.text == "maintenance", now)
             self.rest_is_bad()
+            if self.market.modes.state != event.text:
+                self.verdict.fail("I-15", f"expected to go by what the venue says, {event}, got {self.market.modes}")
         stream = self._streams.get(key)
         if stream is None:
             return
@@ -220,6 +229,9 @@ class FailoverJudge:
         if switch.to is not Feeder.PRIMARY:
             if any(begin < switch.at_s < end for begin, end in self._away_times):
                 self.verdict.fail("I-26", f"expected nobody to go over while the venue is away, got {switch}")
+            for stream in (self._streams[key] for key in switch.streams if key in self._streams):
+                lasted = switch.at_s - stream.returned_s >= WINDOW_S
+                stream.hold_s = HOLD_S if lasted else min(2 * stream.hold_s, LONGEST_HOLD_S)
             return
         if not switch.reason.startswith(_HELD):
             late = [key for key in switch.streams if switch.at_s - self._streams[key].backup_s < BACKUP_LOST_S - 0.5]
@@ -232,9 +244,12 @@ class FailoverJudge:
             up_s = self._last_up[0]
         if self.world.slept_until <= switch.at_s:  # nobody saw how it was meanwhile
             up_s = max(up_s, self.world.slept_until)
-        if switch.at_s - up_s < 30.0 - 0.01:
-            what = f"expected the line up for 30 s before the return at {switch.at_s:.2f}, got {switch.at_s - up_s:.2f}"
-            self.verdict.fail("I-26", what)
+        hold_s = max((self._streams[key].hold_s for key in switch.streams), default=HOLD_S)
+        if switch.at_s - up_s < hold_s - 0.01:
+            waited = f"the return at {switch.at_s:.2f}, got {switch.at_s - up_s:.2f}"
+            self.verdict.fail("I-26", f"expected the line up for {hold_s:g} s before {waited}")
+        for key in switch.streams:
+            self._streams[key].returned_s = switch.at_s
         before = self.market.failover.switches(since_s=switch.at_s - 600.0 + 0.01)
         held = [one for one in before if one.to is Feeder.PRIMARY and one.reason.startswith(_HELD)]
         for key in switch.streams:
