@@ -232,6 +232,8 @@ def disk_with(files: dict[str, bytes]) -> SimDisk:
     disk.make_directory(HOME)
     for name, content in files.items():
         disk.write_private(f"{HOME}/{name}", content)
+        disk.sync_file(f"{HOME}/{name}")
+    disk.sync_directory(HOME)
     return disk
 
 

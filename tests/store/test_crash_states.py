@@ -5,6 +5,8 @@ The short form of ``tests/drills/crash_states.py``; and proof that its eyes are 
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import trio
 from tests.drills.crash_states import (
@@ -19,12 +21,14 @@ from tests.drills.crash_states import (
 from tests.store.stores import HOME, on_disk, with_store
 
 from kraken_engine.config import StoreSettings
+from kraken_engine.errors import StoreError
 from kraken_engine.runtime import seeded_rng
-from kraken_engine.sim.disk import SimDisk
+from kraken_engine.sim.disk import DiskFault, SimDisk
 from kraken_engine.store import checkpoint, connection, wal
 from kraken_engine.store.checkpoint import CheckpointFiles
-from kraken_engine.store.connection import CLOSED
+from kraken_engine.store.connection import CLOSED, Database
 from kraken_engine.store.database import Opened, Store, open_store
+from kraken_engine.store.schema import MIGRATIONS
 from kraken_engine.store.sealed import Row, Table
 from kraken_engine.store.wal import LogState
 
@@ -137,6 +141,22 @@ def test_a_flipped_byte_of_the_log_is_named_or_said(killed: dict[str, bytes]) ->
     flips = flip_store(killed, "store.db-wal", used(killed, "store.db-wal", 80))
     assert flips.bad == []
     assert (flips.refused > 0, flips.said > 0, flips.harmless) == (True, True, 0)
+
+
+def test_starts_while_nothing_can_be_synced_leave_nothing_that_a_crash_can_tear(killed: dict[str, bytes]) -> None:
+    """Each start would add a transaction that nobody knows to be on the disk, and one at most may be on its way."""
+    disk = disk_with(killed)
+    disk.sync_fault = DiskFault.FULL
+    for _ in range(4):
+        database = Database(disk, HOME, MIGRATIONS, log_transactions=100)
+        with pytest.raises(StoreError, match="ENOSPC"):
+            database.open()
+        with contextlib.suppress(StoreError):
+            database.close()
+    for crashed in disk.crash_states(limit=500, rng=seeded_rng("starts")):
+        again = Database(crashed, HOME, MIGRATIONS, log_transactions=100)
+        again.open()
+        again.close()
 
 
 @pytest.mark.parametrize("left", [None, 0, 32], ids=["removed", "emptied", "header alone"])

@@ -78,8 +78,8 @@ class Database:
         self._lock: FileLock | None = None
         self._connection: apsw.Connection | None = None
         self._in_log = 0
-        self._suspect = False
-        """Whether a transaction failed since the log was last known to be whole."""
+        self._suspect = True
+        """Whether the log may hold what was never synced: of before it was opened, or of a transaction that failed."""
         self._to_be_closed = False
         self._was_open = False
 
@@ -106,6 +106,8 @@ class Database:
             self._configure(self._connection)
             self._check(self._connection)
             self._files.sync_directory(self._directory)
+            self._hand_over_log()  # before anything is added to what may never have been synced
+            self._make(self._connection)
             self._empty_log()
             self.log_lost = self._was_open and self.log_state is LogState.EMPTY
 
@@ -142,7 +144,7 @@ class Database:
         try:
             with self._translated("close"):
                 if connection is not None:
-                    _close(connection)
+                    self._close(connection)
         finally:
             if lock is not None:
                 lock.release()
@@ -198,6 +200,9 @@ class Database:
         if found != "ok":
             raise StoreCorrupt(f"{self.path}: expected a sound database, got {found}")
 
+    def _make(self, connection: apsw.Connection) -> None:
+        """Write what is not there yet, and that the database is open."""
+
         def make(transaction: Transaction) -> int:
             if self.created:
                 connection.pragma("application_id", APPLICATION_ID)
@@ -230,16 +235,34 @@ class Database:
         self._in_log += transaction.writes
         return result
 
-    def _empty_log(self) -> None:
-        """Move what is in the log to the database, and leave a log behind that says "open" and nothing else."""
-        connection = self._opened()
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    def _hand_over_log(self) -> None:
+        """Move what is in the log to the database, and leave an empty log behind, for certain."""
+        self._opened().wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         log = f"{DATABASE}-wal"
         if log in self._files.list_directory(self._directory):
             self._files.sync_file(f"{self._directory}/{log}")
-        connection.pragma("user_version", OPEN)
         self._in_log = 0
+
+    def _empty_log(self) -> None:
+        """Move what is in the log to the database, and leave a log behind that says "open" and nothing else."""
+        self._hand_over_log()
+        self._suspect = True  # until it is known that it says so
+        self._opened().pragma("user_version", OPEN)
         self._suspect = False
+
+    def _close(self, connection: apsw.Connection) -> None:
+        """Say that the database is closed, if that can be said for certain, and close it in any case.
+
+        SQLite then empties the log. Where the log may hold what was never synced, nothing is added to it: the next one
+        to open the database finds it open, and sees to the log first.
+        """
+        try:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            if not self._suspect:
+                connection.pragma("user_version", CLOSED)
+        finally:
+            connection.close()
 
     @contextlib.contextmanager
     def _translated(self, act: str) -> Generator[None]:
@@ -263,16 +286,6 @@ class Database:
         except OSError as error:
             where = "" if error.filename in (None, self.path) else f"{error.filename}: "
             raise StoreError(f"{self.path}: cannot {act}: {where}{error.strerror or error}") from error
-
-
-def _close(connection: apsw.Connection) -> None:
-    """Say that the database is closed, and close it in any case: SQLite then empties the log."""
-    try:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        connection.pragma("user_version", CLOSED)
-    finally:
-        connection.close()
 
 
 def _permit(transaction: Transaction, refuse_writes: Exception | None) -> None:
