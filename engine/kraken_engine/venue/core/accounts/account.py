@@ -137,31 +137,35 @@ class Account:
 
     def fill(self, order: AccountOrder, *, price: int, qty: int, maker: bool, trade_id: int, wall_ns: int) -> None:
         """Book one execution of an open order; the last one closes it."""
-        if order.on_margin:
-            self._fill_on_margin(order, price=price, qty=qty, maker=maker, trade_id=trade_id, wall_ns=wall_ns)
-            return
-        pair = order.pair
-        ref_id, ledger_ids = self.ids.trade(), (self.ids.ledger(), self.ids.ledger())
-        turnover = price * qty
-        before, after = order.cum_turnover, order.cum_turnover + turnover
-        base = self._base_booked(order, order.cum_qty + qty) - self._base_booked(order, order.cum_qty)
-        quote = self._cost_booked(pair, after) - self._cost_booked(pair, before)
+        pair, turnover = order.pair, price * qty
+        exec_id = self.ids.trade()
+        ledger_ids = tuple(self.ids.ledger() for _ in range(1 if order.on_margin else 2))
+        post_id = self.ids.trade()
         fee = self._fee(pair, turnover, maker=maker)
+        before_qty, before_turnover = order.cum_qty, order.cum_turnover
         order.cum_qty += qty
-        order.cum_turnover = after
+        order.cum_turnover += turnover
         order.fee += fee
         order.status = OrderStatus.PARTIALLY_FILLED
         self._hold(order)
-        sign = 1 if order.buys else -1
+        position_status, margin = None, 0
+        if order.on_margin:
+            traded = self.positions.trade(order, price=price, qty=qty, fee=fee, position_id=post_id, wall_ns=wall_ns)
+            position_status = traded.status
+            margin = margin_for(pair, price * traded.opened, order.request.leverage)
+            changes = [(pair.quote.code, self._cost_booked(pair, traded.gain), fee)]
+        else:
+            sign = 1 if order.buys else -1
+            base = self._base_booked(order, order.cum_qty) - self._base_booked(order, before_qty)
+            quote = self._cost_booked(pair, order.cum_turnover) - self._cost_booked(pair, before_turnover)
+            changes = [(pair.base.code, sign * base, 0), (pair.quote.code, -sign * quote, fee)]
+        kind = "margin" if order.on_margin else "trade"
         booked = [
-            self.ledger.book(code, amount, fee=paid, kind="trade", entry_id=entry_id, ref_id=ref_id, wall_ns=wall_ns)
-            for code, amount, paid, entry_id in (
-                (pair.base.code, sign * base, 0, ledger_ids[0]),
-                (pair.quote.code, -sign * quote, fee, ledger_ids[1]),
-            )
+            self.ledger.book(code, amount, fee=paid, kind=kind, entry_id=entry_id, ref_id=exec_id, wall_ns=wall_ns)
+            for (code, amount, paid), entry_id in zip(changes, ledger_ids, strict=True)
         ]
         done = AccountFill(
-            exec_id=ref_id,
+            exec_id=exec_id,
             trade_id=trade_id,
             order=order,
             price=price,
@@ -171,40 +175,11 @@ class Account:
             maker=maker,
             wall_ns=wall_ns,
             ledger_ids=ledger_ids,
-            post_id=self.ids.trade(),
+            post_id=post_id,
+            position_status=position_status,
+            margin=margin,
         )
         self._note(done, booked)
-
-    def _fill_on_margin(
-        self, order: AccountOrder, *, price: int, qty: int, maker: bool, trade_id: int, wall_ns: int
-    ) -> None:
-        pair, code = order.pair, order.pair.quote.code
-        ref_id, ledger_id, post_id = self.ids.trade(), self.ids.ledger(), self.ids.trade()
-        turnover = price * qty
-        fee = self._fee(pair, turnover, maker=maker)
-        order.cum_qty += qty
-        order.cum_turnover += turnover
-        order.fee += fee
-        order.status = OrderStatus.PARTIALLY_FILLED
-        traded = self.positions.trade(order, price=price, qty=qty, fee=fee, position_id=post_id, wall_ns=wall_ns)
-        gain = self._cost_booked(pair, traded.gain)
-        entry = self.ledger.book(code, gain, fee=fee, kind="margin", entry_id=ledger_id, ref_id=ref_id, wall_ns=wall_ns)
-        done = AccountFill(
-            exec_id=ref_id,
-            trade_id=trade_id,
-            order=order,
-            price=price,
-            qty=qty,
-            cost=halved_up(turnover, pair.price_decimals + pair.qty_decimals, pair.cost_decimals),
-            fee=fee,
-            maker=maker,
-            wall_ns=wall_ns,
-            ledger_ids=(ledger_id,),
-            post_id=post_id,
-            position_status=traded.status,
-            margin=margin_for(pair, price * traded.opened, order.request.leverage),
-        )
-        self._note(done, [entry])
 
     def _note(self, done: AccountFill, booked: list[LedgerEntry]) -> None:
         """Keep an execution, tell of it and of what it booked; the last one of an order closes it."""
