@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 import pytest
 
 from kraken_engine.control.failover import Feeder, Watchdog
 from kraken_engine.control.venue_mode import VenueModes
 from kraken_engine.errors import Stale
 from kraken_engine.feed.publisher import Publisher
+from kraken_engine.feed.sources import Sources
 from kraken_engine.normalise.events import Event, MarketEvent, SourceChanged, VenueStatus
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.store import checkpoint
@@ -62,6 +64,20 @@ def hold_not_doubled(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Watchdog, "_go_over", wrong)
 
 
+def older_backup_value_shown(patch: pytest.MonkeyPatch) -> None:
+    """What REST answered the last time is shown, with the time of now, in place of what it answers now."""
+    offer = Sources.offer
+    before: dict[StreamKey, Sequence[MarketEvent]] = {}
+
+    def wrong(self: Sources, key: StreamKey, values: Sequence[MarketEvent], *, asked_s: float, now: float) -> bool:
+        older, before[key] = before.get(key, values), values
+        if key[0] == "book":
+            values = [attrs.evolve(value, received_s=now) for value in older]
+        return offer(self, key, values, asked_s=asked_s, now=now)
+
+    patch.setattr(Sources, "offer", wrong)
+
+
 def mode_not_resumed(patch: pytest.MonkeyPatch) -> None:
     """A venue that was away once counts as away for ever."""
     status = VenueModes.status
@@ -110,6 +126,7 @@ MUTANTS_OF_CONTINUITY: dict[str, Mutant] = {
         return_before_the_hold,
         source_told_after_the_value,
         hold_not_doubled,
+        older_backup_value_shown,
         mode_not_resumed,
         away_not_minded,
         damaged_checkpoint_accepted,

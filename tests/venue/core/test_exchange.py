@@ -258,6 +258,9 @@ def test_the_oracle_shows_a_past_book_by_its_checksum_as_a_client_had_it() -> No
     for checksum, sides in had.items():
         past = exchange.past_book("ETH/USD", checksum)
         assert [past["bids"], past["asks"], past["checksum"]] == [*sides, checksum]
+    latest_first = [book["checksum"] for book in exchange.recent_books("ETH/USD")]
+    assert latest_first[0] == client.checksum()
+    assert set(had) <= set(latest_first)
     with pytest.raises(UsageError, match="a recent book of ETH/USD"):
         exchange.past_book("ETH/USD", next(n for n in range(1000) if n not in had))
 

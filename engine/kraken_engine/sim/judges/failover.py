@@ -9,7 +9,9 @@ the engine's own account only the history of changes is compared with them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
 
 import attrs
 import trio
@@ -32,7 +34,7 @@ from kraken_engine.normalise.events import (
     TradeGap,
     VenueStatus,
 )
-from kraken_engine.sim.judges.evidence import name_of
+from kraken_engine.sim.judges.evidence import microseconds, name_of
 from kraken_engine.sim.judges.trades import Tape
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.world import World
@@ -63,6 +65,8 @@ class _Stream:
     backup_s: float = -math.inf
     """When a value of REST was shown."""
     gap: TradeGap | None = None
+    shown_us: int = 0
+    """Venue time of the last book that a line brought."""
     hold_s: float = HOLD_S
     """How long the lines have to be well before they have the word again."""
     returned_s: float = -math.inf
@@ -199,6 +203,8 @@ class FailoverJudge:
                 self.verdict.fail(
                     "I-9", f"{where}: expected REST to be unverified, got {event.integrity}, {claims} levels"
                 )
+        if isinstance(event, BookUpdate):
+            self._book(where, stream, event)
         if isinstance(event, Trade):
             self._trade(where, stream, event)
         elif isinstance(event, Candle):
@@ -209,6 +215,19 @@ class FailoverJudge:
             if event.received_s < last.received_s or times:
                 self.verdict.fail("I-4", f"{where}: expected a value not older than the one before, got {event!r:.100}")
         stream.last = event
+
+    def _book(self, where: str, stream: _Stream, event: BookUpdate) -> None:
+        """A book of REST does not say of when it is, but the venue knows: not older than what the lines have shown."""
+        if event.source is not Source.REST:
+            if event.venue_time is not None:
+                stream.shown_us = microseconds(event.venue_time)
+            return
+        times = (
+            str(true["timestamp"]) for true in self.world.exchange.recent_books(event.symbol) if _alike(event, true)
+        )
+        latest = next(times, None)  # too long ago for the venue to have kept it whole, if there is none
+        if latest is not None and microseconds(latest) < stream.shown_us:
+            self.verdict.fail("I-4", f"{where}: expected none older than what was shown, got REST's of {latest}")
 
     def _trade(self, where: str, stream: _Stream, event: Trade) -> None:
         last, gap = stream.last, stream.gap
@@ -256,6 +275,19 @@ class FailoverJudge:
             returns = sum(key in one.streams for one in held)
             if returns > 4:
                 self.verdict.fail("I-26", f"{name_of(key)}: expected at most 4 returns in 10 minutes, got {returns}")
+
+
+def _alike(event: BookUpdate, true: Mapping[str, Any]) -> bool:
+    """Return whether a book of REST, which tells quantities with few digits, is this one of the venue."""
+    top = event.book.top(10)
+    for shown, levels in ((top.bids, true["bids"]), (top.asks, true["asks"])):
+        if len(shown) != len(levels):
+            return False
+        for level, (price, qty) in zip(shown, levels, strict=True):
+            unit = Decimal(1).scaleb(int(level.qty.as_tuple().exponent))
+            if level.price != Decimal(price) or abs(level.qty - Decimal(qty)) >= unit:
+                return False
+    return True
 
 
 def _state(candle: Candle) -> tuple[str, int]:

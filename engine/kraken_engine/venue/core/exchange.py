@@ -12,7 +12,7 @@ busy: number *i* (from 0) gets a share proportional to ``1 / (i + 4)``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 
@@ -236,6 +236,10 @@ class Exchange:
     def past_book(self, symbol: str, checksum: int) -> dict[str, object]:
         """Return the latest recent book of ``symbol`` that had ``checksum``. UsageError when none had."""
         return self._oracle.past_book(symbol, checksum)
+
+    def recent_books(self, symbol: str) -> Iterator[dict[str, object]]:
+        """Yield the last books of ``symbol``, the latest one first. UsageError for an unknown symbol."""
+        return self._oracle.recent_books(symbol)
 
     def ever_had(self, symbol: str, checksum: int, timestamp: str | None = None) -> bool:
         """Return whether the book of ``symbol`` ever had ``checksum`` (at ``timestamp``, as sent on the wire)."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from kraken_engine.errors import UsageError
-from kraken_engine.venue.core.book_channel import BookHistory
+from kraken_engine.venue.core.book_channel import BookHistory, RecentBook
 from kraken_engine.venue.core.candles import TradePrint
 from kraken_engine.venue.core.listing import Listing
 from kraken_engine.venue.core.matching import ASK, BID
@@ -57,14 +57,17 @@ class Oracle:
         listing = self._listing(symbol)
         for book in reversed(listing.book.recent):
             if book.checksum == checksum:
-                return {
-                    "symbol": symbol,
-                    "bids": [_row(text) for text in book.bids],
-                    "asks": [_row(text) for text in book.asks],
-                    "checksum": checksum,
-                    "timestamp": self._stamps.micros(book.time_us * 1000).decode(),
-                }
+                return self._past(symbol, book)
         raise UsageError(f"checksum: expected that of a recent book of {symbol}, got {checksum}")
+
+    def recent_books(self, symbol: str) -> Iterator[dict[str, object]]:
+        """Yield the last books, the latest one first; each shaped like :meth:`book_state`, ten levels a side.
+
+        Raises:
+            UsageError: the symbol is not listed.
+        """
+        for book in reversed(self._listing(symbol).book.recent):
+            yield self._past(symbol, book)
 
     def ever_had(self, symbol: str, checksum: int, timestamp: str | None) -> bool:
         """Return whether that book existed among the last 16,384 or more of this symbol.
@@ -99,6 +102,15 @@ class Oracle:
         history = self._listing(symbol).book.told.get(depth, _NEVER)
         books = history.since(since)
         return history.forgotten + len(history) - len(books), books
+
+    def _past(self, symbol: str, book: RecentBook) -> dict[str, object]:
+        return {
+            "symbol": symbol,
+            "bids": [_row(text) for text in book.bids],
+            "asks": [_row(text) for text in book.asks],
+            "checksum": book.checksum,
+            "timestamp": self._stamps.micros(book.time_us * 1000).decode(),
+        }
 
     def _trade(self, listing: Listing, trade: TradePrint) -> dict[str, object]:
         return {
