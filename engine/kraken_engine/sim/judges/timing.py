@@ -142,16 +142,21 @@ class TimingJudge:
             self._check_cause(entry)
         if entry.channel != "book":
             return
-        for corrupted in list(self.world.corrupted):
-            hit_s = corrupted.record.first_hit_s
-            if hit_s is not None and corrupted.session == entry.session and corrupted.symbol in entry.symbols:
+        lost: dict[str, None] = {}
+        for corrupted in sorted(self.world.corrupted, key=lambda one: one.record.first_hit_s or math.inf):
+            hit_s, symbol = corrupted.record.first_hit_s, corrupted.symbol
+            if hit_s is not None and corrupted.session == entry.session and symbol in entry.symbols:
                 self.world.corrupted.remove(corrupted)
-                self.figures.add(
-                    CORRUPTED if self._may_ask(corrupted, hit_s) else f"{CORRUPTED}, hindered", now - hit_s
-                )
-        if entry.what == "unsubscribe":
-            for symbol in entry.symbols:
-                self._resyncs.setdefault((entry.session, symbol), deque(maxlen=self._most_resyncs())).append(now)
+                # The second one of a burst hits a book that is lost already, and may be waiting for its turn.
+                freely = symbol not in lost and self._may_ask(corrupted, hit_s)
+                lost[symbol] = None
+                self.figures.add(CORRUPTED if freely else f"{CORRUPTED}, hindered", now - hit_s)
+        if entry.what == "subscribe":
+            for place in ((entry.session, symbol) for symbol in entry.symbols):
+                if place in self._resyncs:  # also one that got no snapshot is asked for anew
+                    self._resyncs[place].append(now)
+                else:
+                    self._resyncs[place] = deque(maxlen=self._most_resyncs())
 
     def _may_ask(self, corrupted: Corrupted, hit_s: float) -> bool:
         """Whether nothing kept the message back, and the book had not been asked for so often that it has to wait.
