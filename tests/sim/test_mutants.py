@@ -29,7 +29,7 @@ def test_a_planted_bug_is_found_by_a_plan_of_few_faults(name: str, monkeypatch: 
 
 SAMPLE = [
     *(*list(MUTANTS)[::4], *list(MUTANTS_OF_LINES)[::3]),
-    *(*list(MUTANTS_OF_ACCOUNTS)[::3], *list(MUTANTS_OF_CONTINUITY)[::3]),
+    *(*list(MUTANTS_OF_ACCOUNTS)[::6], *list(MUTANTS_OF_CONTINUITY)[::6]),
 ]
 
 
