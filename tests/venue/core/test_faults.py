@@ -97,6 +97,19 @@ def test_a_broken_update_may_be_meant_for_one_session() -> None:
     assert len(books(other)) == len(books(victim)) + 1
 
 
+def test_an_update_that_silence_has_lost_leaves_what_is_to_be_broken_for_the_next() -> None:
+    exchange = opened()
+    session, client = with_book(exchange)
+    exchange.faults.silence(now=0.0, seconds=1.5, symbol="BTC/USD")
+    exchange.faults.corrupt_checksum("BTC/USD", now=0.0)
+    hits: list[object] = []
+    for until in (1.4, 4.0):
+        exchange.advance(until)
+        hits.append(exchange.faults.log[-1]["hits"])
+    assert hits == [0, 1]
+    assert first_mismatch(client, books(session)) == 0
+
+
 def test_a_broken_update_armed_before_anyone_subscribes_waits_for_the_first() -> None:
     exchange = opened()
     exchange.faults.corrupt_checksum("BTC/USD", now=0.0)

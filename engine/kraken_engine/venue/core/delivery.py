@@ -138,6 +138,8 @@ class Delivery:
         self._tidy(symbol)
 
     def _tell_book(self, session: Session, symbol: str, payload: bytes, checksum: int) -> None:
+        if self._is_lost(session, "book", symbol):
+            return  # whatever else is to be broken waits for an update that arrives
         payloads = [payload]
         for fault in self._book_faults.get(symbol, ()):
             payloads = fault.alter(session.id, payloads, checksum, self._now_s())
@@ -151,10 +153,8 @@ class Delivery:
 
     def tell(self, session: Session, channel: str, payload: bytes, symbol: str | None = None) -> None:
         """Deliver one payload to one session."""
-        for mute in self.mutes:
-            if mute.matches(session, channel, symbol):
-                mute.record.hit(self._now_s())
-                return
+        if self._is_lost(session, channel, symbol):
+            return
         if channel in _WORDED:
             for wording in self.wordings:
                 if wording.matches(session, symbol):
@@ -162,6 +162,14 @@ class Delivery:
                     wording.record.hit(self._now_s())
         self.frames[channel] = self.frames.get(channel, 0) + 1
         session.send(payload)
+
+    def _is_lost(self, session: Session, channel: str, symbol: str | None) -> bool:
+        """Return whether what is to be delivered now is kept back, and note that it was."""
+        for mute in self.mutes:
+            if mute.matches(session, channel, symbol):
+                mute.record.hit(self._now_s())
+                return True
+        return False
 
     def joined(self, symbol: str, session: Session, book: BookPublisher, depth: int) -> None:
         """Take note that ``session`` is told the book of ``symbol`` from now on, beginning with what it is now."""
