@@ -432,7 +432,7 @@ def test_a_refusal_that_makes_no_sense_is_refused_itself(params: dict[str, objec
 def test_every_command_is_a_method_and_every_fault_a_command() -> None:
     inward = {"apply", "end_all", "hits", "record", "ignores", "refuses", "snapshot_delay_ns", "upgrade_refusal", "log"}
     inward |= {"call_off_maintenance", "newest", "heal_accounts", "heal_rest", "on_rest", "way", "forget_listener"}
-    inward |= {"private_delay_ns", "refuses_private", "restore_keys"}
+    inward |= {"private_delay_ns", "refuses_private", "restore_keys", "withholds"}
     methods = {name for name in dir(Faults) if not name.startswith("_")} - inward
     assert methods == set(COMMANDS)
 
