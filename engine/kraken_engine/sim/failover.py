@@ -107,12 +107,14 @@ _BORROWED = (
     "reset_peer",
     "blackhole",
     "silence",
-    "status",
     "corrupt_checksum",
     "refuse_upgrade",
     "hang_connect",
     "suspend",
 )
+_STATUS = FAULTS.kind("status")
+_AWAY_MOSTLY = Choice(("maintenance", "maintenance", "maintenance", "cancel_only", "post_only", "limit_only"))
+"""Of the venue's states it is this one in which nobody may go over to REST."""
 _REST = ("rest_page", "rest_slow", "rest_hang", "rest_broken", "rest_error", "rest_lie")
 _PUBLIC = Choice(("/0/public/Ticker", "/0/public/Depth", "/0/public/Trades", "/0/public/OHLC"))
 
@@ -120,6 +122,7 @@ FAILOVER_FAULTS = Catalogue(
     [
         *_OWN.kinds,
         *FAULTS.only(_BORROWED).kinds,
+        attrs.evolve(_STATUS, weight=3, parameters={**_STATUS.parameters, "mode": _AWAY_MOSTLY}),
         *(
             attrs.evolve(kind, weight=0.3, parameters={**kind.parameters, "path": _PUBLIC})
             for kind in ACCOUNT_FAULTS.only(_REST).kinds
