@@ -83,6 +83,9 @@ async def test_attempts_to_connect_outlive_a_process_and_never_lie_in_the_future
         assert await store.connects.load() == (first, first + 5)
         clock.wall -= 10
         assert await store.connects.load() == (first - 5, first - 5)
+    clock.wall += 7
+    async with open_store(on_disk(disk, clock=clock), HOME) as store:
+        assert await store.connects.load() == (first - 5, first - 5), "they age from when they were first seen"
 
 
 async def test_a_budget_goes_on_where_the_last_process_left_it(disk: SimDisk) -> None:

@@ -37,6 +37,7 @@ from kraken_engine import (
 )
 from kraken_engine.sim.deterministic import run
 from kraken_engine.sim.world import World, WorldSettings, open_world
+from kraken_engine.store.database import open_store
 
 SETTINGS = WorldSettings(symbols=3, rate=20.0)
 
@@ -244,6 +245,21 @@ def test_a_venue_that_is_mute_is_a_startup_error_that_says_so() -> None:
             async with world.open_market():
                 pytest.fail("opened")
         assert caught.value.reasons[1] == "connected, but the venue sent no instruments"
+
+    in_world(scenario)
+
+
+def test_a_start_that_may_not_connect_yet_says_when_it_may() -> None:
+    async def scenario(world: World) -> None:
+        async with open_store(world.runtime, "/state") as store:
+            for _ in range(100):
+                await store.connects.append(world.runtime.clock.wall_ns())
+            with pytest.raises(StartupError) as caught:
+                async with open_market(world.config, runtime=world.runtime, connect_log=store.connects):
+                    pytest.fail("opened")
+        assert caught.value.reasons[1].startswith(
+            "100 attempts to connect were made within 600 s, 100 are allowed: the next one is due in 58"
+        )
 
     in_world(scenario)
 

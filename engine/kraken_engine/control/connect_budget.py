@@ -75,6 +75,11 @@ class ConnectBudget:
         if place < len(self._starts) and self._starts[place] <= start + _ROUNDING_S:
             del self._starts[place]
 
+    def next_start(self, *, now: float) -> float | None:
+        """Return when the next attempt is due that was promised to a line; None: none waits."""
+        place = bisect.bisect_right(self._starts, now)
+        return self._starts[place] if place < len(self._starts) else None
+
     def history(self, *, now: float) -> list[float]:
         """Return how many seconds ago each attempt of the window was made; promised ones are left out."""
         return [now - start for start in self._starts if now - self.settings.window_s < start <= now]

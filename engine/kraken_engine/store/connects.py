@@ -1,12 +1,14 @@
 """Attempts to connect, kept across restarts: the venue bans an address after too many, whoever made them.
 
 Times are of the wall clock, the only one that outlives a process. Where it was set back, an attempt seems to lie in the
-future: it then counts as one of this moment.
+future: it counts as one of the moment in which that is noticed, and is noted as such. Else each start would count it as
+just made, and an engine that is started again and again would not connect until the clock has come that far.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterable
 from typing import Final, final
 
 import attrs
@@ -42,6 +44,9 @@ class ConnectLog:
         """
         now_ns = self._clock.wall_ns()
         rows = await self._transact(lambda transaction: transaction.rows(CONNECTS))
+        ahead = [int(number) for number, wall_ns in rows if int(wall_ns) > now_ns]
+        if ahead:
+            await self._note(lambda transaction: _date(transaction, ahead, now_ns))
         return tuple(sorted(min(int(wall_ns), now_ns) for _, wall_ns in rows))
 
     async def append(self, wall_ns: int) -> None:
@@ -49,8 +54,16 @@ class ConnectLog:
 
         That it fails is told by the store (``on_trouble``), and an attempt that is not noted counts in this process.
         """
+        await self._note(lambda transaction: add_connect(transaction, wall_ns))
+
+    async def _note(self, work: Callable[[Transaction], None]) -> None:
         with contextlib.suppress(StoreError), trio.move_on_after(PATIENCE_S):
-            await self._transact(lambda transaction: add_connect(transaction, wall_ns))
+            await self._transact(work)
+
+
+def _date(transaction: Transaction, numbers: Iterable[int], wall_ns: int) -> None:
+    for number in numbers:
+        transaction.put(CONNECTS, number, wall_ns)
 
 
 def add_connect(transaction: Transaction, wall_ns: int) -> None:

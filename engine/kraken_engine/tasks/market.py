@@ -42,9 +42,9 @@ from kraken_engine.feed.topics import Health
 from kraken_engine.model import Instrument
 from kraken_engine.monitor.kpis import Kpis
 from kraken_engine.monitor.log import log_event, logger
-from kraken_engine.normalise.events import Event, LineDown
+from kraken_engine.normalise.events import Event, LineDown, LineUp
 from kraken_engine.rest.public import PublicRest
-from kraken_engine.runtime import Runtime, real_runtime
+from kraken_engine.runtime import Clock, Runtime, real_runtime
 from kraken_engine.state.freshness import StreamKey
 from kraken_engine.state.history import History
 from kraken_engine.state.subscriptions import SubscriptionKey
@@ -317,7 +317,7 @@ async def _open_market(
                 batch_size=config.performance.batch_size,
             )
             nursery.start_soon(pool.run)
-            await _wait_ready(pool, publisher, config)
+            await _wait_ready(pool, publisher, runtime.clock, budget, config)
             yield Market(
                 feed=feed,
                 publisher=publisher,
@@ -347,17 +347,20 @@ def _log_command(log: structlog.stdlib.BoundLogger, command: Command) -> None:
         log.debug("error", action=type(command).__name__, why=command.why, **where)
 
 
-async def _wait_ready(pool: Pool, publisher: Publisher, config: Config) -> None:
+async def _wait_ready(pool: Pool, publisher: Publisher, clock: Clock, budget: ConnectBudget, config: Config) -> None:
     """Wait for the first list of instruments, which proves connection, subscription and decoding at once.
 
     Raises:
         StartupError: it did not come in time.
     """
     failures: dict[str, None] = {}
+    connected: dict[str, None] = {}
 
     def note(_: StreamKey, event: Event) -> None:
         if isinstance(event, LineDown):
             failures[event.reason] = None
+        elif isinstance(event, LineUp):
+            connected[event.line] = None
 
     stop = publisher.observe(note)
     try:
@@ -366,5 +369,14 @@ async def _wait_ready(pool: Pool, publisher: Publisher, config: Config) -> None:
     finally:
         stop()
     if not pool.ready.is_set():
-        seen = list(failures) or ["connected, but the venue sent no instruments"]
+        now = clock.now()
+        due_s = budget.next_start(now=now)
+        if failures:
+            seen = list(failures)
+        elif connected or due_s is None:
+            seen = ["connected, but the venue sent no instruments"]
+        else:
+            most, window_s = config.backoff.max_attempts, config.backoff.window_s
+            made = f"{len(budget.history(now=now))} attempts to connect were made within {window_s:g} s"
+            seen = [f"{made}, {most} are allowed: the next one is due in {due_s - now:.0f} s"]
         raise StartupError([f"no market data within {config.startup_timeout_s:g} s", *seen[-10:]])
