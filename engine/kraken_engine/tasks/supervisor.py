@@ -71,18 +71,21 @@ async def _prepare(line: Line, budget: ConnectBudget, start: float) -> LineError
     if line.prepare is None:
         return None
     while True:
-        ready = False
+        in_time = False
         try:
             await line.prepare()
-            ready = line.now() - start < line.config.backoff.min_gap_s / 2
+            in_time = line.now() - start < line.config.backoff.min_gap_s / 2
         except LineError as error:
             return error
         finally:
-            if not ready:
+            if not in_time:
                 budget.give_back(start)
-        if ready:
+        if in_time:
             return None
-        start = await _wait(line, budget, budget.reserve(now=line.now()))
+        pause_s = budget.reserve(now=line.now())
+        if not pause_s:
+            return None
+        start = await _wait(line, budget, pause_s)
 
 
 class _Back:
