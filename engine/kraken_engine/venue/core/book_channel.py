@@ -27,7 +27,7 @@ from kraken_engine.venue.core.instruments import Pair
 from kraken_engine.venue.core.matching import ASK, BID, Ladder, MatchingBook
 from kraken_engine.venue.core.timestamps import NS_PER_US, Stamps
 
-__all__ = ["CHECKED", "DEPTHS", "RECENT", "BookHistory", "BookMessage", "BookPublisher", "Totals"]
+__all__ = ["CHECKED", "DEPTHS", "RECENT", "BookHistory", "BookMessage", "BookPublisher", "RecentBook", "Totals"]
 
 Totals = tuple[dict[int, int], dict[int, int]]
 """Quantities of bids and asks in lots, by a key that rises from the best level on."""
