@@ -82,6 +82,26 @@ async def test_a_venue_that_does_not_say_its_time_costs_a_few_seconds(autojump_c
     assert venue.nonces() == sorted(set(venue.nonces()))
 
 
+async def test_a_key_that_rested_goes_above_the_venues_time_first_if_it_was_not_known_before(
+    autojump_clock: MockClock,
+) -> None:
+    """Else the one call after each rest is refused, and means another rest, for as long as the clock is behind."""
+    venue = used_until_now()
+    venue.script["Time"] = [["EService:Unavailable"]] * 9
+    async with rest_of(venue, change=late) as rest:
+        with pytest.raises(NonceRejected, match="Invalid nonce"):
+            await rest.private.api_key_info()
+        asked = venue.names()
+        await trio.sleep(450.0)
+        with pytest.raises(NonceRejected, match="another program"):
+            await rest.private.api_key_info()
+        assert venue.names() == asked
+        venue.script["Time"].clear()
+        await trio.sleep(450.0)
+        await rest.private.api_key_info()
+    assert venue.names()[len(asked) :] == ["Time", "GetApiKeyInfo"]
+
+
 async def test_the_time_is_not_asked_for_while_nonces_are_taken(autojump_clock: MockClock) -> None:
     venue = TinyVenue()
     async with rest_of(venue) as rest:

@@ -90,7 +90,7 @@ class NonceSource:
         Raises:
             OverflowError: there is no higher nonce any more (in the year 2262).
         """
-        if now < self._held_until and not urgent:
+        if self.is_held(now=now) and not urgent:
             return Held(self._held_until - now)
         believed_ns = self._believed(wall_ns, now)
         nonce = max(self._last + 1, min(believed_ns, self.mark - 1) if self._just_marked else believed_ns)
@@ -99,6 +99,10 @@ class NonceSource:
         self._just_marked = False
         self._last = nonce
         return nonce
+
+    def is_held(self, *, now: float) -> bool:
+        """Return whether too many nonces were refused for any but an urgent call to be made now."""
+        return now < self._held_until
 
     def marked(self, up_to: int) -> None:
         """The mark is on disk. The next nonce is drawn below it, however long the writing took."""

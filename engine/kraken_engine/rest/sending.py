@@ -137,12 +137,12 @@ class SignedSender:
     _compared: bool = attrs.field(default=False, init=False)
     """Whether the wall clock was compared with the venue's: one that is wrong from the beginning has no steps."""
     _refused: bool = attrs.field(default=False, init=False)
-    """Whether the last nonce was, and the next one has to go above the venue's time."""
+    """Whether one was, and the next one has to go above the venue's time, which was not known yet."""
 
     async def send(self, what: Operation, fields: Mapping[str, str], *, timeout_s: float) -> Reply:
         """Draw a nonce, and send one call; see :class:`Sender`."""
         ends_s = self.clock.now() + timeout_s
-        if self._refused or self._doubts_the_wall_clock():
+        if (self._refused or self._doubts_the_wall_clock()) and not self.nonces.is_held(now=self.clock.now()):
             await self._go_above_the_venues_time()
         nonce = await self._nonce(what, timeout_s)
         request = signed_request(what.path, fields, nonce=nonce, key=self.key)
@@ -160,16 +160,20 @@ class SignedSender:
         """Learn whether the nonce was taken; after a refused one, if commanded, go up with them, a few times."""
         if found is None or found.nonce_accepted:
             self.nonces.accepted()
+            self._refused = False
             return False
         now = self.clock.now()
-        self._refused = reset
+        self._refused = self._refused or reset
         return reset and self.nonces.refused(now=now, venue_ns=self._credible_ns(now) or 0)
 
     async def _go_above_the_venues_time(self) -> None:
-        """Ask for it, unless it was said lately; without it the next nonce is merely higher than the last."""
-        self._refused = False
+        """Ask for it, unless it was said lately; without it the next nonce is merely higher than the last.
+
+        Then it is asked for again before the next call: that one may come after a long rest of the key.
+        """
         now = self.clock.now()
         if self.venue_clock.age_s(now=now) < _TIME_KEEPS_S and self._credible_ns(now) is not None:
+            self._refused = False
             return
         self._compared = True
         with trio.move_on_after(_PATIENCE_FOR_TIME_S), contextlib.suppress(EngineError):
@@ -177,6 +181,7 @@ class SignedSender:
             now = self.clock.now()
             venue_ns = self.venue_clock.latest_ns(now=now)
             if venue_ns is not None:
+                self._refused = False
                 self.nonces.told(venue_ns, now=now)
                 self.nonces.reset_above(venue_ns)
 
