@@ -439,6 +439,35 @@ def test_a_restart_resumes_behind_the_fills_on_record(watched: Watched) -> None:
     assert again.sync.orders.get(other).status is OrderStatus.FILLED  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("filled", [0, 2])
+def test_what_ended_in_an_earlier_life_is_not_told_by_a_later_gap(watched: Watched, filled: int) -> None:
+    """REST is asked from a little before the hole on, and names orders that nobody in this process has heard of."""
+    earlier = watched.venue.place(side="buy", tenths=3, price=90)
+    if filled:
+        watched.venue.fill(earlier, filled)
+    watched.venue.cancel(earlier)
+    watched.arrive()
+    history = watched.sync.history
+    assert history is not None
+    again = Watched(venue=watched.venue)
+    again.sync.restore(history, fills=watched.fills(), until=watched.sync.complete_until)
+    again.connect()
+    again.cut_with_a_question()
+    again.answers = False
+    again.told.clear()
+    again.connect()
+    ask = again.asks.pop()
+    assert isinstance(ask.question, AskClosed)
+    closed = again.venue.closed_since("1970-01-01T00:00:00Z")
+    assert earlier in [report.order_id for report in closed]
+    again.act(again.sync.answered(ask, closed, now=0.0))
+    while again.asks:
+        again.answer(again.asks.pop())
+    assert again.may_trade(), again.sync.why
+    assert again.fills() == []
+    assert earlier not in [event.order.order_id for event in again.told if isinstance(event, OrderUpdate)]
+
+
 def test_holds_follow_the_orders(watched: Watched) -> None:
     watched.told.clear()
     watched.venue.place(side="buy", tenths=10, price=50)

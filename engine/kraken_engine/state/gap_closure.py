@@ -223,6 +223,8 @@ class GapClosure:
         """Whether all fills of an order that was not known before have to be found."""
         if self.beginning is not Beginning.RECONNECT:
             return False
+        if any(self.orders.has_fill(fill.exec_id or "") for fill in self._fills_of(report.order_id or "")):
+            return False  # an earlier process knew it
         return report.opened_time is None or not is_before(report.opened_time, self.history.until)
 
     def _story(self, known: Orders) -> list[ExecutionReport]:
@@ -296,9 +298,12 @@ class GapClosure:
 
     def _is_news(self, order_id: str, ending: ExecutionReport) -> bool:
         known = self.orders.get(order_id)
-        if known is None:
-            return not self.orders.has_ended(order_id) and not self.history.has(ending)
-        return known.is_open
+        if known is not None:
+            return known.is_open
+        if self.orders.has_ended(order_id) or self.history.has(ending):
+            return False
+        # REST is asked a little too far back, and names what ended before the hole: an earlier process told of that.
+        return self.since is None or _time(ending) >= time_key(self.since) or bool(self._unseen(order_id))
 
     def _vanished(self) -> list[str]:
         """Return the orders that were open before, and of which neither the snapshot nor an answer says anything."""
