@@ -102,6 +102,23 @@ async def test_a_key_that_rested_goes_above_the_venues_time_first_if_it_was_not_
     assert venue.names()[len(asked) :] == ["Time", "GetApiKeyInfo"]
 
 
+async def test_a_cancel_of_a_key_that_rests_goes_above_the_venues_time_and_ends_the_rest(
+    autojump_clock: MockClock,
+) -> None:
+    """Else each cancel is refused, and prolongs the rest, until the venue locks the key out."""
+    venue = used_until_now()
+    venue.script["Time"] = [["EService:Unavailable"]] * 9
+    async with rest_of(venue, change=late) as rest:
+        with pytest.raises(NonceRejected, match="Invalid nonce"):
+            await rest.private.api_key_info()
+        asked = venue.names()
+        venue.script["Time"].clear()
+        await trio.sleep(310.0)  # the breaker of the public API was open as well
+        await rest.private.cancel_all()
+        await rest.private.api_key_info()
+    assert venue.names()[len(asked) :] == ["Time", "CancelAll", "GetApiKeyInfo"]
+
+
 async def test_the_time_is_not_asked_for_while_nonces_are_taken(autojump_clock: MockClock) -> None:
     venue = TinyVenue()
     async with rest_of(venue) as rest:
