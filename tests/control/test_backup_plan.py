@@ -108,16 +108,6 @@ def test_a_plan_made_anew_does_not_ask_again_what_was_just_asked() -> None:
     assert plan.take(now=0.2) is None
 
 
-def test_whoever_asks_may_move_a_question() -> None:
-    plan = BackupPlan(SETTINGS)
-    plan.cover(wanted("ticker"), now=0.0)
-    plan.take(now=0.0)
-    plan.again(TICKERS, at_s=0.5)
-    assert plan.next_due(now=0.1) == 0.5
-    plan.again(Poll("book", "gone"), at_s=0.0)
-    assert plan.next_due(now=0.1) == 0.5
-
-
 def test_an_empty_plan_asks_nothing() -> None:
     plan = BackupPlan(SETTINGS)
     plan.cover(wanted("ticker"), now=0.0)

@@ -154,11 +154,6 @@ class BackupPlan:
             default=math.inf,
         )
 
-    def again(self, poll: Poll, *, at_s: float) -> None:
-        """Ask ``poll`` again at ``at_s``, earlier or later than planned."""
-        if poll in self._polls:
-            self._polls[poll].at_s = at_s
-
     def _pace(self, kind: str) -> _Pace:
         return self._general if kind in _GENERAL else self._by_pair
 
