@@ -36,6 +36,7 @@ from kraken_engine.sim.judges.holdings import HoldingsJudge
 from kraken_engine.sim.judges.record import FillsJudge, NonceJudge
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.plan import Catalogue, Plan
+from kraken_engine.sim.playing import play
 from kraken_engine.sim.rest_faults import RESTART, STATE
 from kraken_engine.sim.trace import Fact, Trace
 from kraken_engine.sim.world import World
@@ -265,17 +266,12 @@ class AccountScenario:
                 continue  # the account has no money for it
 
     async def _break_things(self) -> None:
-        begin = trio.current_time()
         for name in ACCOUNTS:
             self.world.exchange.private.operator.stir(
                 name, seconds=self.plan.horizon_s, per_second=STIRS_PER_S, margin=ON_MARGIN[name]
             )
         async with trio.open_nursery() as nursery:
-            for fault in self.plan.faults:
-                await trio.sleep_until(begin + fault.at_s)
-                nursery.start_soon(self.faults.apply, self.world, fault)
-            await trio.sleep_until(begin + self.plan.horizon_s)
-            nursery.cancel_scope.cancel()
+            await play(self.plan, partial(self.faults.apply, self.world), nursery)
 
     async def _recover(self) -> None:
         world = self.world

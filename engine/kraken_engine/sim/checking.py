@@ -18,6 +18,7 @@ from kraken_engine.sim.failures import SimulationError, unwrapped
 from kraken_engine.sim.hooks import FAULTS
 from kraken_engine.sim.hooks_accounts import ACCOUNT_FAULTS
 from kraken_engine.sim.plan import Catalogue, Plan, draw_plan
+from kraken_engine.sim.playing import play
 from kraken_engine.sim.shrink import shrink
 from kraken_engine.sim.with_accounts import give_accounts, open_accounts
 from kraken_engine.sim.world import World, WorldSettings, open_world
@@ -158,13 +159,8 @@ class _Trial:
 async def _apply(world: World, plan: Plan, scope: trio.CancelScope) -> None:
     """Let the faults of ``plan`` happen, then end the run."""
     await trio.sleep(CALM_S)
-    begin = trio.current_time()
     async with trio.open_nursery() as nursery:
-        for fault in plan.faults:
-            await trio.sleep_until(begin + fault.at_s)
-            nursery.start_soon(WITH_ACCOUNTS.apply, world, fault)
-        await trio.sleep_until(begin + plan.horizon_s)
-        nursery.cancel_scope.cancel()
+        await play(plan, partial(WITH_ACCOUNTS.apply, world), nursery)
     scope.cancel()
 
 

@@ -35,6 +35,7 @@ from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.judges.warm_start import NotLiveJudge, judge_start
 from kraken_engine.sim.network import Dialing
 from kraken_engine.sim.plan import Catalogue, Choice, Fault, FaultKind, Number, Plan
+from kraken_engine.sim.playing import play
 from kraken_engine.sim.rest_faults import REST_FAULTS, RESTART, STATE
 from kraken_engine.sim.trace import Fact, Trace
 from kraken_engine.sim.world import World
@@ -274,13 +275,8 @@ class FailoverScenario:
     # -- faults
 
     async def _break_things(self) -> None:
-        begin = trio.current_time()
         async with trio.open_nursery() as nursery:
-            for fault in self.plan.faults:
-                await trio.sleep_until(begin + fault.at_s)
-                nursery.start_soon(self._apply, fault)
-            await trio.sleep_until(begin + self.plan.horizon_s)
-            nursery.cancel_scope.cancel()
+            await play(self.plan, self._apply, nursery)
 
     async def _apply(self, fault: Fault) -> None:
         hurts_rest = fault.kind.startswith("rest_") or fault.kind == "blackout"

@@ -39,6 +39,7 @@ from kraken_engine.sim.durable_life import DurableLife
 from kraken_engine.sim.judges.rest import RestJudge
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.plan import Catalogue, Plan
+from kraken_engine.sim.playing import play
 from kraken_engine.sim.rest_faults import DAMAGE, RESTART, SECOND_ENGINE
 from kraken_engine.sim.trace import Fact, Trace
 from kraken_engine.sim.world import World
@@ -125,13 +126,8 @@ class RestScenario:
             self._life.cancel()
 
     async def _break_things(self) -> None:
-        begin = trio.current_time()
         async with trio.open_nursery() as nursery:
-            for fault in self.plan.faults:
-                await trio.sleep_until(begin + fault.at_s)
-                nursery.start_soon(self.faults.apply, self.world, fault)
-            await trio.sleep_until(begin + self.plan.horizon_s)
-            nursery.cancel_scope.cancel()
+            await play(self.plan, partial(self.faults.apply, self.world), nursery)
 
     async def _recover(self) -> None:
         """Heal the world and demand progress."""

@@ -40,6 +40,7 @@ from kraken_engine.sim.judges.timing import TimingJudge
 from kraken_engine.sim.judges.trades import Tape, TradeJudge
 from kraken_engine.sim.judges.verdict import Verdict
 from kraken_engine.sim.plan import Catalogue, Plan
+from kraken_engine.sim.playing import play
 from kraken_engine.sim.trace import Fact, Trace
 from kraken_engine.sim.world import World
 from kraken_engine.state.freshness import StreamKey
@@ -151,15 +152,10 @@ class Scenario:
     # -- faults
 
     async def _break_things(self, market: Market) -> None:
-        begin = trio.current_time()
         async with trio.open_nursery() as nursery:
             for number in range(JOINERS):
                 nursery.start_soon(self._join_and_leave, market, number)
-            for fault in self.plan.faults:
-                await trio.sleep_until(begin + fault.at_s)
-                nursery.start_soon(self.faults.apply, self.world, fault)
-            await trio.sleep_until(begin + self.plan.horizon_s)
-            nursery.cancel_scope.cancel()
+            await play(self.plan, partial(self.faults.apply, self.world), nursery)
 
     async def _recover(self) -> None:
         """Heal the world and demand progress: random healing would hide an engine that is stuck."""
