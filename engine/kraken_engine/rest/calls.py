@@ -1,10 +1,11 @@
 """A call on its way through a queue, and what is told of it afterwards.
 
-Records, and what is checked of them: who changes them, and when, is up to :mod:`~kraken_engine.rest.queue`.
+Records, counters, and what is checked: who changes them, and when, is up to :mod:`~kraken_engine.rest.queue`.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,11 +14,12 @@ import trio
 
 from kraken_engine.codec.venue_errors import BreakerEffect
 from kraken_engine.control.circuit_breaker import Refused, Ticket
-from kraken_engine.errors import EngineError, UsageError, shown
+from kraken_engine.errors import EngineError, Rejected, UsageError, shown
 from kraken_engine.rest.operations import Operation
 from kraken_engine.rest.sending import Reply
+from kraken_engine.rest.verdict import Verdict
 
-__all__ = ["LATENCIES_KEPT", "Attempt", "Call", "RestStatistics", "check_fields", "check_names", "patience_s"]
+__all__ = ["Attempt", "Call", "Counters", "RestStatistics", "check_fields", "check_names", "patience_s"]
 
 LATENCIES_KEPT = 1000
 
@@ -42,6 +44,43 @@ class RestStatistics:
     waiting: int
     latencies_s: tuple[float, ...]
     """Of the last answers, oldest first: from the attempt to the last byte."""
+
+
+@attrs.define
+class Counters:
+    """The running totals behind :class:`RestStatistics`, where each is explained."""
+
+    calls: int = 0
+    attempts: int = 0
+    retries: int = 0
+    failures: int = 0
+    rejections: int = 0
+    rate_limits: int = 0
+    refused_here: int = 0
+    latencies: deque[float] = attrs.field(factory=lambda: deque[float](maxlen=LATENCIES_KEPT))
+
+    def failed(self, found: Verdict) -> None:
+        """Count an attempt that did not succeed."""
+        if found.effect is BreakerEffect.RATE_LIMIT:
+            self.rate_limits += 1
+        if isinstance(found.error, Rejected):
+            self.rejections += found.effect is not None
+        elif found.effect is not None:
+            self.failures += 1
+
+    def statistics(self, *, waiting: int) -> RestStatistics:
+        """Return how things stand, with so many calls waiting."""
+        return RestStatistics(
+            calls=self.calls,
+            attempts=self.attempts,
+            retries=self.retries,
+            failures=self.failures,
+            rejections=self.rejections,
+            rate_limits=self.rate_limits,
+            refused_here=self.refused_here,
+            waiting=waiting,
+            latencies_s=tuple(self.latencies),
+        )
 
 
 @attrs.frozen(kw_only=True)

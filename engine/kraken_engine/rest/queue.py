@@ -18,7 +18,6 @@ and behind it those of the recovery group, which follow it.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar, cast, final
@@ -42,9 +41,9 @@ from kraken_engine.control.circuit_breaker import (
 from kraken_engine.control.error_actions import ActivateCircuitBreaker, ErrorDesk, ResetNonceAndRetry, Where
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
-from kraken_engine.errors import CircuitOpen, EngineError, NotSent, Rejected, RestFailed
+from kraken_engine.errors import CircuitOpen, EngineError, NotSent, RestFailed
 from kraken_engine.normalise.events import CircuitChanged, Notice
-from kraken_engine.rest.calls import LATENCIES_KEPT, Attempt, Call, RestStatistics, check_fields, patience_s
+from kraken_engine.rest.calls import Attempt, Call, Counters, RestStatistics, check_fields, patience_s
 from kraken_engine.rest.limits import Limits
 from kraken_engine.rest.operations import Operation
 from kraken_engine.rest.sending import Reply, Sender, forget_frames
@@ -113,10 +112,7 @@ class RestQueue:
         self._changed = trio.Event()
         self._open = False
         self._at_the_end = trio.Lock()
-        self._counts = dict.fromkeys(
-            ("calls", "attempts", "retries", "failures", "rejections", "rate_limits", "refused_here"), 0
-        )
-        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._counters = Counters()
         self._observers: list[Callable[[Attempt], None]] = []
 
     def observe(self, observer: Callable[[Attempt], None]) -> Callable[[], None]:
@@ -136,7 +132,7 @@ class RestQueue:
 
     def statistics(self) -> RestStatistics:
         """Return the counters."""
-        return RestStatistics(**self._counts, waiting=len(self._waiting), latencies_s=tuple(self._latencies))
+        return self._counters.statistics(waiting=len(self._waiting))
 
     async def call(
         self,
@@ -165,9 +161,9 @@ class RestQueue:
             UsageError: a field is no text that can be sent, or ``timeout_s`` no time.
         """
         check_fields(fields)
-        self._counts["calls"] += 1
+        self._counters.calls += 1
         wait_s = patience_s(timeout_s, self._settings.patience_s)
-        call = Call(self._counts["calls"], what, fields, finish, pair, self._clock.now() + wait_s)
+        call = Call(self._counters.calls, what, fields, finish, pair, self._clock.now() + wait_s)
         if not self._open:
             await self._call_at_the_end(call)
         else:
@@ -220,7 +216,7 @@ class RestQueue:
         return self._without_answer(call, f"the REST client ({self.name}) is closed")
 
     def _too_late(self, call: Call, wait_s: float) -> EngineError:
-        self._counts["refused_here"] += call.attempts == 0
+        self._counters.refused_here += call.attempts == 0
         why = f"no answer within {wait_s:g} s" if call.attempts else f"its turn did not come within {wait_s:g} s"
         return self._without_answer(call, why)
 
@@ -233,7 +229,7 @@ class RestQueue:
         """Send a farewell although the task is gone: one at a time, for their nonces have to arrive in order."""
         await trio.lowlevel.checkpoint()  # whoever asks again and again must not hold up everybody else
         if call.what.kind is not CallKind.FAREWELL:
-            self._counts["refused_here"] += 1
+            self._counters.refused_here += 1
             call.fail(self._closed(call))
             return
         with trio.move_on_after(call.deadline_s - self._clock.now()):
@@ -252,7 +248,7 @@ class RestQueue:
     def _put(self, call: Call) -> None:
         leaves = self._waiting.put(call, call.what.urgency, cost=call.what.cost)
         if leaves is not None:
-            self._counts["refused_here"] += leaves.attempts == 0
+            self._counters.refused_here += leaves.attempts == 0
             why = f"{self._settings.queue_calls} calls wait already ({self.name})"
             leaves.fail(leaves.error or self._without_answer(leaves, why))
         self._changed.set()
@@ -322,7 +318,7 @@ class RestQueue:
 
     def _refuse(self, call: Call, left_s: float) -> None:
         """End a call that the breaker does not let through; one that was tried already ends with what came of it."""
-        self._counts["refused_here"] += call.attempts == 0
+        self._counters.refused_here += call.attempts == 0
         call.fail(call.error or CircuitOpen(self.name, left_s))
 
     def _preempt(self, now: float) -> float:
@@ -369,7 +365,7 @@ class RestQueue:
                 self.breaker.cancelled(call.ticket, now=now)
             call.fail(call.error or self._without_answer(call, "its time was over before its turn came"))
             return None
-        self._counts["attempts"] += 1
+        self._counters.attempts += 1
         if call.attempts == 0:
             self.budget.first(now=now)
         call.attempts += 1
@@ -393,7 +389,7 @@ class RestQueue:
         """Send the call, and return what is wrong with what became of it, or None."""
         try:
             reply = await self.sender.send(call.what, call.fields, timeout_s=timeout_s)
-            self._latencies.append(reply.received_s - call.sent_at)
+            self._counters.latencies.append(reply.received_s - call.sent_at)
             if reply.date_unix_s is not None:
                 self._venue_clock.learn(reply.date_unix_s, at_s=reply.received_s, took_s=reply.took_s)
             if reply.envelope.errors:
@@ -430,7 +426,7 @@ class RestQueue:
                 self.breaker.succeeded(call.ticket, now=now)
             call.succeed(call.value)
             return None
-        self._count(found)
+        self._counters.failed(found)
         # What the table commands is done right here: breaker, nonces and retries are this task's own.
         where = Where(account=self.account, operation=call.what.name, symbol=call.pair)
         command = self.desk.decide(found.error, where)
@@ -442,17 +438,9 @@ class RestQueue:
         if pause_s is None:
             call.fail(found.error)
         else:
-            self._counts["retries"] += 1
+            self._counters.retries += 1
             call.error, call.retry = found.error, True
         return pause_s
-
-    def _count(self, found: Verdict) -> None:
-        if found.effect is BreakerEffect.RATE_LIMIT:
-            self._counts["rate_limits"] += 1
-        if isinstance(found.error, Rejected):
-            self._counts["rejections"] += found.effect is not None
-        elif found.effect is not None:
-            self._counts["failures"] += 1
 
     def activate_breaker(self, command: ActivateCircuitBreaker) -> None:
         """Stop the calls of this queue: somebody else of the same account, or address, was told of its limit."""
