@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kraken_engine.control.rest_limits import REST_TIERS, CallCounter
+from kraken_engine.control.venue_clock import VenueClock
 from kraken_engine.rest.limits import assumed_level
-from kraken_engine.rest.venue_clock import VenueClock
 
 
 @given(st.sampled_from(list(REST_TIERS.values())), st.floats(0.5, 1.0), st.floats(0.0, 120.0), st.integers(0, 40))

@@ -18,6 +18,7 @@ from kraken_engine.codec.rest_public import AssetInfo, PairInfo
 from kraken_engine.codec.tally import Tally
 from kraken_engine.control.error_actions import ErrorDesk
 from kraken_engine.control.retry_budget import RetryBudget
+from kraken_engine.control.venue_clock import VenueClock
 from kraken_engine.errors import DecodeError, EngineError, NotSent, UsageError, shown
 from kraken_engine.model import CANDLE_INTERVALS_MIN, Instrument
 from kraken_engine.normalise import rest_market as normalise
@@ -29,7 +30,6 @@ from kraken_engine.rest.calls import Attempt, RestStatistics, check_names
 from kraken_engine.rest.operations import Group, operation
 from kraken_engine.rest.queue import RestQueue
 from kraken_engine.rest.sending import Reply
-from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.runtime import Clock
 
 __all__ = ["MOST_LEVELS", "MOST_TRADES", "PublicRest"]

@@ -41,13 +41,13 @@ from kraken_engine.control.circuit_breaker import (
 from kraken_engine.control.error_actions import ActivateCircuitBreaker, ErrorDesk, ResetNonceAndRetry, Where
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
+from kraken_engine.control.venue_clock import VenueClock
 from kraken_engine.errors import CircuitOpen, EngineError, NotSent, RestFailed
 from kraken_engine.normalise.events import CircuitChanged, Notice
 from kraken_engine.rest.calls import Attempt, Call, Counters, RestStatistics, check_fields, patience_s
 from kraken_engine.rest.limits import Limits
 from kraken_engine.rest.operations import Operation
 from kraken_engine.rest.sending import Reply, Sender, forget_frames
-from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.rest.verdict import Verdict, refusal, verdict
 from kraken_engine.runtime import Clock
 

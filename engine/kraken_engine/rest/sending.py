@@ -21,9 +21,9 @@ from kraken_engine.codec.rest import Envelope, decode_envelope
 from kraken_engine.codec.signing import signed_request
 from kraken_engine.control.call_queue import Urgency
 from kraken_engine.control.nonce import ClockStepped, Held, NeedsMark, NonceSource
+from kraken_engine.control.venue_clock import VenueClock
 from kraken_engine.errors import DecodeError, EngineError, NonceRejected, NotSent, RestFailed, StoreError
 from kraken_engine.rest.operations import Operation
-from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.rest.verdict import Verdict
 from kraken_engine.runtime import Clock
 from kraken_engine.secret import ApiKey, redacted

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import trio
 
 from kraken_engine.config import ClockSettings
+from kraken_engine.control.venue_clock import VenueClock
 from kraken_engine.control.wall_clock import Agrees, ClockNews, Differs, Stepped, WallClock
 from kraken_engine.normalise.events import ClockNotice
-from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.runtime import Clock
 
 __all__ = ["run_clock_watch"]

@@ -33,6 +33,7 @@ from kraken_engine.control.nonce import ClockStepped, NonceSource
 from kraken_engine.control.rest_limits import REST_TIERS, CallCounter, PublicPace
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
+from kraken_engine.control.venue_clock import VenueClock
 from kraken_engine.errors import ConfigError, UsageError, shown
 from kraken_engine.normalise.events import ClockNotice, Notice
 from kraken_engine.rest.limits import AddressLimits, KeyLimits, assumed_level
@@ -40,7 +41,6 @@ from kraken_engine.rest.private import PrivateRest
 from kraken_engine.rest.public import PublicRest
 from kraken_engine.rest.queue import RestQueue
 from kraken_engine.rest.sending import MemoryMarks, NonceMarks, SignedSender, UnsignedSender
-from kraken_engine.rest.venue_clock import VenueClock
 from kraken_engine.runtime import Runtime, real_runtime
 from kraken_engine.secret import ApiKey, Secret
 from kraken_engine.tasks.clock_watch import run_clock_watch
