@@ -21,7 +21,7 @@ from kraken_engine.codec.rest import Envelope, decode_envelope
 from kraken_engine.codec.signing import signed_request
 from kraken_engine.control.call_queue import Urgency
 from kraken_engine.control.nonce import ClockStepped, Held, NeedsMark, NonceSource
-from kraken_engine.control.venue_clock import VenueClock
+from kraken_engine.control.nonce_guide import NonceGuide
 from kraken_engine.errors import DecodeError, EngineError, NonceRejected, NotSent, RestFailed, StoreError
 from kraken_engine.rest.operations import Operation
 from kraken_engine.rest.verdict import Verdict
@@ -34,8 +34,6 @@ __all__ = ["MemoryMarks", "NonceMarks", "Reply", "Sender", "SignedSender", "Unsi
 _SNIPPET_CHARACTERS = 100
 _LOOKED_AT_BYTES = 4096
 _PATIENCE_FOR_TIME_S = 2.0
-_TIME_KEEPS_S = 60.0
-"""So long the venue's time is taken to be known: a machine that sleeps does not count on."""
 
 
 @attrs.frozen(kw_only=True)
@@ -126,26 +124,27 @@ class SignedSender:
 
     http: HttpClient
     key: ApiKey = attrs.field(repr=False)
-    nonces: NonceSource
+    guide: NonceGuide
     marks: NonceMarks
     clock: Clock
-    venue_clock: VenueClock
     ask_time: Callable[[], Awaitable[object]]
-    """Asks the venue for its time, which ``venue_clock`` then knows."""
+    """Asks the venue for its time, which the guide's clock of the venue then knows."""
     not_followed: Callable[[ClockStepped], None]
     """Told of a wall clock so far ahead that nonces do not go along; must not wait."""
-    _compared: bool = attrs.field(default=False, init=False)
-    """Whether the wall clock was compared with the venue's: one that is wrong from the beginning has no steps."""
-    _refused: bool = attrs.field(default=False, init=False)
-    """Whether one was, and the next one has to go above the venue's time, which was not known yet."""
+
+    @property
+    def nonces(self) -> NonceSource:
+        """The nonces of the key."""
+        return self.guide.nonces
 
     async def send(self, what: Operation, fields: Mapping[str, str], *, timeout_s: float) -> Reply:
         """Draw a nonce, and send one call; see :class:`Sender`."""
-        ends_s = self.clock.now() + timeout_s
-        urgent = what.urgency <= Urgency.CANCEL
-        leaves = urgent or not self.nonces.is_held(now=self.clock.now())
-        if leaves and (self._refused or self._doubts_the_wall_clock()):
-            await self._go_above_the_venues_time()
+        now = self.clock.now()
+        ends_s = now + timeout_s
+        if self.guide.has_to_ask(self.clock.wall_ns(), now=now, urgent=what.urgency <= Urgency.CANCEL):
+            with trio.move_on_after(_PATIENCE_FOR_TIME_S), contextlib.suppress(EngineError):
+                await self.ask_time()
+                self.guide.told(now=self.clock.now())
         nonce = await self._nonce(what, timeout_s)
         request = signed_request(what.path, fields, nonce=nonce, key=self.key)
         answer = await self.http.request(
@@ -161,49 +160,9 @@ class SignedSender:
     def heard(self, found: Verdict | None, *, reset: bool) -> bool:
         """Learn whether the nonce was taken; after a refused one, if commanded, go up with them, a few times."""
         if found is None or found.nonce_accepted:
-            self.nonces.accepted()
-            self._refused = False
+            self.guide.accepted()
             return False
-        now = self.clock.now()
-        self._refused = self._refused or reset
-        return reset and self.nonces.refused(now=now, venue_ns=self._credible_ns(now) or 0)
-
-    async def _go_above_the_venues_time(self) -> None:
-        """Ask for it, unless it was said lately; without it the next nonce is merely higher than the last.
-
-        Then it is asked for again before the next call: that one may come after a long rest of the key.
-        """
-        now = self.clock.now()
-        if self.venue_clock.age_s(now=now) < _TIME_KEEPS_S and self._credible_ns(now) is not None:
-            self._refused = False
-            return
-        self._compared = True
-        with trio.move_on_after(_PATIENCE_FOR_TIME_S), contextlib.suppress(EngineError):
-            await self.ask_time()
-            now = self.clock.now()
-            venue_ns = self.venue_clock.latest_ns(now=now)
-            if venue_ns is not None:
-                self._refused = False
-                self.nonces.told(venue_ns, now=now)
-                self.nonces.reset_above(venue_ns)
-
-    def _doubts_the_wall_clock(self) -> bool:
-        """Return, once, whether the wall clock is far from what is known of the venue's."""
-        now = self.clock.now()
-        if self._compared or self.venue_clock.now_ns(now=now) is None:
-            return False
-        self._compared = True
-        return self._credible_ns(now) is None
-
-    def _credible_ns(self, now: float) -> int | None:
-        """Return the venue's time unless it is far from the wall clock's: then the venue itself has to say so.
-
-        It may be the date of an edge whose clock is wrong, and there is no way back from a nonce of another year.
-        """
-        venue_ns = self.venue_clock.latest_ns(now=now)
-        if venue_ns is None or abs(venue_ns - self.clock.wall_ns()) > self.nonces.settings.max_step_s * 1e9:
-            return None
-        return venue_ns
+        return self.guide.not_accepted(self.clock.wall_ns(), now=self.clock.now(), reset=reset)
 
     async def _nonce(self, what: Operation, timeout_s: float) -> int:  # noqa: ASYNC109 - it needs words of its own
         with trio.move_on_after(timeout_s):

@@ -30,6 +30,7 @@ from kraken_engine.config_rules import is_confidential
 from kraken_engine.control.circuit_breaker import CircuitBreaker
 from kraken_engine.control.error_actions import ActivateCircuitBreaker, ErrorDesk
 from kraken_engine.control.nonce import ClockStepped, NonceSource
+from kraken_engine.control.nonce_guide import NonceGuide
 from kraken_engine.control.rest_limits import REST_TIERS, CallCounter, PublicPace
 from kraken_engine.control.retry_budget import RetryBudget
 from kraken_engine.control.retry_pause import RetryPause
@@ -219,7 +220,7 @@ async def open_private_rest(
                 idle_s = max(0.0, (runtime.clock.wall_ns() - mark) / 1e9)
                 now = runtime.clock.now()
                 counter.spend(assumed_level(REST_TIERS[tier], config.rest.rate_limit_buffer, idle_s), now=now)
-            nonces = NonceSource(mark, config.nonce)
+            guide = NonceGuide(NonceSource(mark, config.nonce), public.venue_clock)
 
             def not_followed(step: ClockStepped) -> None:
                 what = f"{name}: nonces do not follow the wall clock, which is {step.by_s:.1f} s ahead of all else"
@@ -227,9 +228,7 @@ async def open_private_rest(
 
             return RestQueue(
                 name,
-                sender=SignedSender(
-                    http, key, nonces, marks, runtime.clock, public.venue_clock, public.time, not_followed
-                ),
+                sender=SignedSender(http, key, guide, marks, runtime.clock, public.time, not_followed),
                 limits=KeyLimits(counter),
                 breaker=CircuitBreaker(config.breaker),
                 budget=public.budget,
